@@ -1,0 +1,64 @@
+# Everything a newcomer or CI runs. `make` alone lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 4
+STAMP  := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+PYTEST  = $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast dev fmt lint type check cover clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "reaperd needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "no venv module here; on Debian: apt-get install -y python3-venv"; exit 1; }
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing reaperd into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@echo "installing reaperd and the tools of its developers into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(STAMP)
+
+run: $(STAMP) ## start the daemon in the foreground on the demo services
+	@exec $(BIN)/reaperd run -c examples/demo/reaperd.toml
+
+dev: $(DEV) ## make the virtual environment with all development tools
+
+test: lint type ## lint, types and every test that this machine allows
+	@$(PYTEST) -n $(JOBS) tests
+
+test-fast: $(DEV) ## arch, unit and kernel tests only
+	@$(PYTEST) -q -n $(JOBS) tests/arch tests/unit tests/kernel
+
+lint: $(DEV) ## ruff, without changing anything
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+type: $(DEV) ## mypy --strict, tests included
+	@$(BIN)/mypy
+
+fmt: $(DEV) ## format and fix what can be fixed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+check: lint type test-fast ## what to run before each commit
+
+cover: $(DEV) ## branch coverage, child processes included; fails under 90 %
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n $(JOBS) tests
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) dist build .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
