@@ -1,0 +1,1 @@
+"""Forking, the steps up to exec, and the handler that reaps."""

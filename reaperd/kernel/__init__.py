@@ -1,0 +1,1 @@
+"""System calls, each wrapped once: no policy, no state, no log."""

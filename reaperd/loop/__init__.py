@@ -1,0 +1,1 @@
+"""One thread, one loop, no tick."""

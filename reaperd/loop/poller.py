@@ -1,0 +1,85 @@
+"""The one epoll of the daemon: which descriptor belongs to whom, and which of them are ready.
+
+Sources are told in the order of their phase, so that within one turn a readiness report is always seen
+before a control request that asks about it.
+"""
+
+import select
+from enum import IntEnum
+from typing import Final, Protocol
+
+READ: Final = select.EPOLLIN
+WRITE: Final = select.EPOLLOUT
+GONE: Final = select.EPOLLHUP | select.EPOLLERR  # always reported, asked for or not: epoll_ctl(2)
+
+
+class Phase(IntEnum):
+    """The order in which ready sources are served within one turn."""
+
+    WAKEUP = 0
+    REPORTS = 1
+    OUTPUT = 2
+    CONTROL = 3
+
+
+class Source(Protocol):
+    """Who owns a watched descriptor."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls this source."""
+
+    @property
+    def phase(self) -> Phase:
+        """When within a turn it is served."""
+
+    def ready(self, fd: int, events: int) -> None:
+        """Serve `fd`, for which epoll reported `events`; must not block and must bound its work."""
+
+    def failed(self, fd: int) -> None:
+        """`ready` raised three turns running for `fd`: close it, for it is no longer watched."""
+
+
+class Poller:
+    """Own the epoll descriptor; watched descriptors stay their sources' own."""
+
+    __slots__ = ("_epoll", "_sources")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()  # close-on-exec, as all of CPython's: PEP 446
+        self._sources: dict[int, Source] = {}
+
+    def watch(self, fd: int, source: Source, events: int = READ) -> None:
+        """Report `events` of `fd` to `source` from the next poll on; call again to change either."""
+        if fd in self._sources:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._sources[fd] = source
+
+    def drop(self, fd: int) -> None:
+        """Stop watching `fd`; to be called before it is closed, and harmless if it was not watched."""
+        if self._sources.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def source_of(self, fd: int) -> Source | None:
+        """Return who owns `fd`, or None once it was dropped."""
+        return self._sources.get(fd)
+
+    def poll(self, timeout_ns: int | None) -> list[tuple[int, int]]:
+        """Wait until something is ready or `timeout_ns` is over; None waits without any timeout.
+
+        Returns:
+            Ready (descriptor, events) pairs in the order of their sources' phases.
+        """
+        # Rounded up to whole milliseconds, epoll_wait's unit: a timer must be due when the poll returns.
+        timeout_s = None if timeout_ns is None else -(-max(timeout_ns, 0) // 1_000_000) / 1000
+        # one event more than descriptors: epoll refuses a maximum of zero
+        ready = self._epoll.poll(timeout_s, len(self._sources) + 1)
+        known = [(fd, events) for fd, events in ready if fd in self._sources]
+        known.sort(key=lambda pair: self._sources[pair[0]].phase)
+        return known
+
+    def close(self) -> None:
+        """Close the epoll descriptor; the daemon is leaving, or this is a forked child."""
+        self._epoll.close()

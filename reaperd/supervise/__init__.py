@@ -1,0 +1,1 @@
+"""Services in motion: events to decisions to effects."""

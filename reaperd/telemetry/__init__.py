@@ -1,0 +1,1 @@
+"""Logs, event names and metrics."""

@@ -1,0 +1,1 @@
+"""Zombies anywhere on the machine: find, explain, clear."""
