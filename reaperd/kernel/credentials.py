@@ -1,0 +1,110 @@
+"""Who somebody is: the peer of a socket, and users and groups by name or number."""
+
+import grp
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from reaperd.errors import ReaperdError
+from reaperd.kernel.failure import failure
+
+_UCRED: Final = struct.Struct("iII")  # struct ucred: unix(7)
+_LARGEST_ID: Final = 2**32 - 2  # (uid_t) -1 means "leave as it is": setresuid(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who connected to a Unix socket, as the kernel recorded it at that moment."""
+
+    pid: int  # 0 where it lives in a PID namespace we cannot see
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a child is to run as."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]  # supplementary ones, sorted
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Return who is at the other end of a connected Unix socket: SO_PEERCRED, unix(7).
+
+    Raises:
+        KernelError: not a socket that knows its peer.
+    """
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    except OSError as error:
+        raise failure("getsockopt", error, what="ask who is connected") from error
+    pid, uid, gid = _UCRED.unpack(raw)
+    return Peer(pid, uid, gid)
+
+
+def lookup(user: str | None, group: str | None) -> Identity | None:
+    """Return whom `user` and `group` mean, each a name or a number; None where neither is given.
+
+    Without `group` it is the user's own; without `user` it stays the calling one. Supplementary groups are
+    those of the user in the group database, none for a number that it does not know.
+
+    Raises:
+        ReaperdError: no such user or group, with a hint.
+    """
+    if user is None:
+        return None if group is None else Identity(os.getuid(), _gid(group), tuple(sorted(os.getgroups())))
+    entry = _entry(user)
+    if entry is None:
+        return Identity(_number(user), _gid_for(user, group), ())
+    gid = entry.pw_gid if group is None else _gid(group)
+    return Identity(entry.pw_uid, gid, tuple(sorted(os.getgrouplist(entry.pw_name, gid))))
+
+
+def _entry(user: str) -> pwd.struct_passwd | None:
+    """Return the user's entry, or None for a number without one."""
+    try:
+        return pwd.getpwuid(_number(user)) if _is_number(user) else pwd.getpwnam(user)
+    except (KeyError, ValueError) as error:  # ValueError: a NUL within the name
+        if _is_number(user):
+            return None
+        hint = _suggestion(user, (known.pw_name for known in pwd.getpwall()))
+        raise ReaperdError(f"cannot find user {user!r}", hint=hint) from error
+
+
+def _gid(group: str) -> int:
+    if _is_number(group):
+        return _number(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except (KeyError, ValueError) as error:
+        hint = _suggestion(group, (known.gr_name for known in grp.getgrall()))
+        raise ReaperdError(f"cannot find group {group!r}", hint=hint) from error
+
+
+def _gid_for(user: str, group: str | None) -> int:
+    if group is None:
+        raise ReaperdError(f"cannot tell the group of user {user}: it has no entry", hint="name a group too")
+    return _gid(group)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _number(text: str) -> int:
+    number = int(text[:20])  # bounded: Python refuses thousands of digits in its own words
+    if number > _LARGEST_ID:
+        raise ReaperdError(f"cannot use {text[:20]} as an id", hint=f"the largest is {_LARGEST_ID}")
+    return number
+
+
+def _suggestion(wanted: str, known: Iterable[str]) -> str:
+    near = get_close_matches(wanted, sorted(set(known)), n=1)
+    return f"did you mean {near[0]!r}?" if near else "getent passwd and getent group list who is known"

@@ -1,0 +1,349 @@
+"""What /proc tells about processes: proc(5).
+
+Everything may vanish between two reads: a process that is gone is an answer (None), not an error. Every
+read is one open, bounded reads, one close. Pids are those of the PID namespace that /proc was mounted in.
+What a process says about itself (its name, command line, environment) is hostile input: any bytes but NUL.
+"""
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from errno import EACCES, EINVAL, ENOENT, EPERM, ESRCH
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from reaperd.kernel.failure import failure
+
+# ESRCH comes from a file that was opened before its process was reaped, EINVAL from some files of a zombie.
+_GONE: Final = frozenset({ENOENT, ESRCH, EINVAL})
+_SECRET: Final = frozenset({EACCES, EPERM})
+
+_STAT_BYTES: Final = 4096
+_STATUS_BYTES: Final = 65536  # Groups alone may hold 65536 numbers; the fields before it matter most
+_WORDS_BYTES: Final = 262_144  # of an environment or a command line
+_CHILDREN_BYTES: Final = 64 * 1024 * 1024  # 4,194,304 pids (pid_max at its highest) with room to spare
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One line of /proc/PID/stat; field numbers as in proc_pid_stat(5)."""
+
+    pid: int
+    comm: str  # f2: at most 15 bytes; undecodable ones as surrogates
+    state: str  # f3: R S D Z T t X I
+    ppid: int  # f4: 0 where the parent lives outside this PID namespace
+    pgid: int  # f5
+    sid: int  # f6
+    tty_nr: int  # f7
+    flags: int  # f9
+    utime: int  # f14, ticks
+    stime: int  # f15, ticks
+    num_threads: int  # f20: above 1 on a zombie, a leader whose threads live on
+    start_time: int  # f22, ticks since boot
+    rss_pages: int  # f24
+    exit_signal: int  # f38
+    processor: int  # f39
+    exit_code: int  # f52, a wait status; 0 without permission to ptrace
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Return what names this process for ever: its pid and start time."""
+        return self.pid, self.start_time
+
+    @property
+    def is_zombie(self) -> bool:
+        """Tell whether its leader has ended and has not been reaped; threads of it may still live."""
+        return self.state == "Z"
+
+    @property
+    def is_dead_leader(self) -> bool:
+        """Tell whether the leader has ended while other threads are left: nothing to reap yet."""
+        return self.state == "Z" and self.num_threads > 1
+
+    @property
+    def never_execed(self) -> bool:
+        """Tell whether it still runs the program of who forked it: PF_FORKNOEXEC."""
+        return bool(self.flags & 0x40)
+
+    @property
+    def cpu_s(self) -> float:
+        """Return the seconds of processor time it has used, in user and kernel mode."""
+        return (self.utime + self.stime) / clock_ticks()
+
+    @property
+    def rss_bytes(self) -> int:
+        """Return its resident memory, shared pages included."""
+        return self.rss_pages * page_bytes()
+
+    @property
+    def age_s(self) -> float:
+        """Return how many seconds ago it was started; suspended time counts."""
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_time / clock_ticks())
+
+
+@cache
+def clock_ticks() -> int:
+    """Return how many ticks /proc counts in a second: sysconf(3)."""
+    return os.sysconf("SC_CLK_TCK")
+
+
+@cache
+def page_bytes() -> int:
+    """Return the size of a page of memory."""
+    return os.sysconf("SC_PAGE_SIZE")
+
+
+def started_at(stat: Stat) -> float:
+    """Return when the process started, in seconds of the wall clock as it is set now."""
+    return time.time() - stat.age_s
+
+
+# --- one process ----------------------------------------------------------------------------------------
+
+
+def read_stat_bytes(pid: int) -> bytes | None:
+    """Return the raw line of /proc/PID/stat, or None if the process is gone: cheap, to be parsed later.
+
+    Raises:
+        KernelError: no descriptor is left, or /proc is mounted with hidepid=1.
+    """
+    return _read(f"/proc/{pid}/stat", _STAT_BYTES)
+
+
+def parse_stat(line: bytes) -> Stat:
+    """Return what a line of /proc/PID/stat says.
+
+    The name stands in parentheses and may itself hold spaces, parentheses and newlines: it ends at the last
+    closing parenthesis, since only numbers follow.
+    """
+    before, _, after = line.rpartition(b")")
+    pid, _, comm = before.partition(b" (")
+    word = after.split()
+
+    def field(number: int) -> int:
+        return int(word[number - 3]) if number - 3 < len(word) else 0  # old kernels have fewer fields
+
+    return Stat(
+        pid=int(pid),
+        comm=os.fsdecode(comm),
+        state=word[0].decode("ascii"),
+        ppid=field(4),
+        pgid=field(5),
+        sid=field(6),
+        tty_nr=field(7),
+        flags=field(9),
+        utime=field(14),
+        stime=field(15),
+        num_threads=field(20),
+        start_time=field(22),
+        rss_pages=field(24),
+        exit_signal=field(38),
+        processor=field(39),
+        exit_code=field(52),
+    )
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Return what /proc/PID/stat says, or None if the process is gone.
+
+    Raises:
+        KernelError: no descriptor is left, or /proc is mounted with hidepid=1.
+    """
+    line = read_stat_bytes(pid)
+    return parse_stat(line) if line else None
+
+
+def read_status(pid: int, tid: int | None = None) -> dict[str, str] | None:
+    """Return the fields of /proc/PID/status, or of the thread `tid`; None if it is gone: proc_pid_status(5).
+
+    Values are text as the kernel prints it, without the space around.
+    """
+    data = _read(f"/proc/{pid}/status" if tid is None else f"/proc/{pid}/task/{tid}/status", _STATUS_BYTES)
+    if not data:
+        return None
+    pairs = (line.partition(":") for line in os.fsdecode(data).split("\n"))  # names are escaped by the kernel
+    return {name: value.strip() for name, colon, value in pairs if colon}
+
+
+def threads(pid: int) -> list[int]:
+    """Return the thread ids of a process in ascending order; none if it is gone."""
+    return sorted(_numbers_in(f"/proc/{pid}/task"))
+
+
+def memory(pid: int) -> int | None:
+    """Return the resident bytes of a process, shared pages included; None if it is gone."""
+    stat = read_stat(pid)
+    return stat.rss_bytes if stat else None
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Return the processor time of a process in seconds, ended threads included; None if it is gone."""
+    stat = read_stat(pid)
+    return stat.cpu_s if stat else None
+
+
+def read_cmdline(pid: int) -> list[bytes] | None:
+    """Return the words a process was started with, or has put there since; None if it is gone.
+
+    Empty for a zombie and a kernel thread. At most 256 KiB are read.
+    """
+    data = _read(f"/proc/{pid}/cmdline", _WORDS_BYTES)
+    if data is None:
+        return None
+    return data.rstrip(b"\0").split(b"\0") if data else []
+
+
+def read_environ(pid: int) -> dict[bytes, bytes] | None:
+    """Return the environment a process was started with: of equal names the first, as getenv(3) finds it.
+
+    At most 256 KiB are read; an entry cut there is left out. None if the process is gone or may not be
+    looked into (another user's, or one that gained privileges). A process can overwrite what stands here.
+    """
+    data = _read_permitted(f"/proc/{pid}/environ", _WORDS_BYTES)
+    if data is None:
+        return None
+    entries = data.split(b"\0")
+    if len(data) >= _WORDS_BYTES:
+        entries.pop()
+    result: dict[bytes, bytes] = {}
+    for entry in entries:
+        name, equals, value = entry.partition(b"=")
+        if equals:
+            result.setdefault(name, value)
+    return result
+
+
+def environ_value(pid: int, name: bytes) -> bytes | None:
+    """Return one variable of what `read_environ` tells, None where it is not there."""
+    environ = read_environ(pid)
+    return None if environ is None else environ.get(name)
+
+
+# --- many processes -------------------------------------------------------------------------------------
+
+
+def list_pids() -> list[int]:
+    """Return every process of this PID namespace, in ascending order.
+
+    Raises:
+        KernelError: no descriptor is left.
+    """
+    return sorted(_numbers_in("/proc"))
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of all threads of a process, zombies included, in ascending order.
+
+    There are none below a process that is gone. The kernel may leave living children out while others of them are
+    being reaped: proc_tid_children(5). Who must have all looks again until nothing new turns up.
+    """
+    if not _has_children_files():
+        return sorted(stat.pid for stat in _all_stats() if stat.ppid == pid)
+    found: set[int] = set()
+    for tid in threads(pid):
+        words = _read(f"/proc/{pid}/task/{tid}/children", _CHILDREN_BYTES)
+        found.update(map(int, (words or b"").split()))
+    return sorted(found)
+
+
+def descendants(pid: int) -> list[Stat]:
+    """Return all below a process, parents before their children, nobody twice, itself left out.
+
+    Whoever has left the tree by the time it is looked at, or whose pid has been given to a stranger by then,
+    is not in the answer: each one's parent was seen in the tree.
+    """
+    if not _has_children_files():
+        return _descendants_among(pid, _all_stats())
+    inside = {pid}
+    found: list[Stat] = []
+    for parent in _then_each(pid, found):
+        for child in children(parent):
+            stat = None if child in inside else read_stat(child)
+            if stat is not None and stat.ppid in inside:
+                inside.add(child)
+                found.append(stat)
+    return found
+
+
+def _then_each(root: int, found: list[Stat]) -> Iterator[int]:
+    """Yield `root`, then the pid of each of `found`, which grows meanwhile."""
+    yield root
+    for stat in found:  # a list's iterator sees what is appended
+        yield stat.pid
+
+
+def _descendants_among(root: int, stats: Iterable[Stat]) -> list[Stat]:
+    by_parent: defaultdict[int, list[Stat]] = defaultdict(list)
+    for stat in stats:
+        if stat.pid != root:
+            by_parent[stat.ppid].append(stat)
+    found: list[Stat] = []
+    for parent in _then_each(root, found):
+        found.extend(by_parent.pop(parent, ()))
+    return found
+
+
+def _all_stats() -> Iterator[Stat]:
+    for pid in list_pids():
+        stat = read_stat(pid)
+        if stat is not None:
+            yield stat
+
+
+@cache
+def _has_children_files() -> bool:
+    """Tell whether the kernel was built with CONFIG_PROC_CHILDREN; nearly all are."""
+    return Path("/proc/self/task", str(threading.get_native_id()), "children").exists()
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def _numbers_in(path: str) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(path) if name.isdecimal()]  # noqa: PTH208 - ten times cheaper than paths
+    except OSError as error:
+        if error.errno in _GONE:
+            return []
+        raise failure("getdents64", error, what=f"list {path}") from error
+
+
+def _read(path: str, limit: int) -> bytes | None:
+    """Return the file's bytes, at most `limit`; None if its process is gone."""
+    try:
+        return _read_all(path, limit)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise failure("read", error, what=f"look at {path}") from error
+
+
+def _read_permitted(path: str, limit: int) -> bytes | None:
+    """Return the file's bytes, at most `limit`; None if its process is gone or may not be looked into."""
+    try:
+        return _read_all(path, limit)
+    except OSError as error:
+        if error.errno in _GONE | _SECRET:
+            return None
+        raise failure("read", error, what=f"look at {path}") from error
+
+
+def _read_all(path: str, limit: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if limit <= _STAT_BYTES:  # a short line is whole at once: spare the read that finds the end
+            return os.read(fd, limit)
+        return b"".join(_chunks(fd, limit))
+    finally:
+        os.close(fd)
+
+
+def _chunks(fd: int, limit: int) -> Iterator[bytes]:
+    """Yield what can be read, a page or more at a time, until the end or `limit` bytes."""
+    while limit > 0 and (chunk := os.read(fd, min(limit, _WORDS_BYTES))):
+        limit -= len(chunk)
+        yield chunk
