@@ -238,8 +238,8 @@ def list_pids() -> list[int]:
 def children(pid: int) -> list[int]:
     """Return the children of all threads of a process, zombies included, in ascending order.
 
-    There are none below a process that is gone. The kernel may leave living children out while others of them are
-    being reaped: proc_tid_children(5). Who must have all looks again until nothing new turns up.
+    A process that is gone has none. The kernel may leave living children out while others of them are being
+    reaped: proc_tid_children(5). Who must have all looks again until nothing new turns up.
     """
     if not _has_children_files():
         return sorted(stat.pid for stat in _all_stats() if stat.ppid == pid)
