@@ -1,0 +1,288 @@
+"""One client: its socket, its place in HTTP, and what is still to be sent to it.
+
+    READING ──request──► WAITING ──answer──► WRITING ──all sent──► READING, or CLOSED
+       └────garbage, too much──────────────────┘└──not all was read──► DRAINING ──end or enough──► CLOSED
+
+h11 does HTTP, this file the socket; neither ever blocks. One call of `advance` takes at most one chunk from
+the socket and gives at most one request, so a client costs a bounded part of a turn whatever it sends. While
+WAITING nothing is read: what a client sends ahead stays in its socket, and only its hanging up is noticed.
+
+DRAINING is for a client that we refused while it was still sending: closing at once would reset the
+connection under it, possibly before it has read why.
+"""
+
+import json
+import socket
+from collections.abc import Callable
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+from reaperd.control.routes import Request, resolve
+from reaperd.control.words import Answer, Ask, refusal
+from reaperd.kernel.credentials import Peer
+from reaperd.loop.poller import READ, WRITE
+
+HEAD_MAX_BYTES: Final = 8 * 1024
+BODY_MAX_BYTES: Final = 64 * 1024
+_CHUNK_BYTES: Final = 8 * 1024
+_DRAIN_MAX_BYTES: Final = 1024 * 1024
+
+
+class Stage(Enum):
+    """Where a client is; the picture stands at the top of the file."""
+
+    READING = "reading"
+    WAITING = "waiting"
+    WRITING = "writing"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+class Connection:
+    """A connected client; owns its socket.
+
+    Attributes:
+        peer: who it is.
+        stage: where it is.
+        since_ns: since when it is there.
+        ticket: of the request that the daemon is working on; None unless WAITING.
+    """
+
+    __slots__ = (
+        "_body",
+        "_clock",
+        "_drained",
+        "_head",
+        "_http",
+        "_left_over",
+        "_out",
+        "_socket",
+        "peer",
+        "since_ns",
+        "stage",
+        "ticket",
+    )
+
+    def __init__(self, sock: socket.socket, peer: Peer, clock: Callable[[], int]) -> None:
+        self.peer = peer
+        self.stage = Stage.READING
+        self.since_ns = clock()
+        self.ticket: int | None = None
+        self._clock = clock
+        self._socket = sock
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+        self._out = bytearray()
+        self._left_over = False  # h11 holds more than the last request: go on without the socket
+        self._drained = 0
+
+    @property
+    def fd(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to be said: the server is to close it."""
+        return self.stage is Stage.CLOSED
+
+    @property
+    def events(self) -> int:
+        """What to watch the socket for; 0 still reports its hanging up."""
+        match self.stage:
+            case Stage.WRITING:
+                return WRITE
+            case Stage.READING | Stage.DRAINING if not self._left_over:
+                return READ | (WRITE if self._out else 0)
+            case Stage.READING:
+                return WRITE  # writable at once: the next turn reads on from what we hold
+            case _:
+                return 0
+
+    def advance(self) -> Ask | None:
+        """Do what the socket is ready for, and return what is asked once a request is complete.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        match self.stage:
+            case Stage.READING:
+                return self._read()
+            case Stage.WRITING:
+                self._write()
+            case Stage.DRAINING:
+                self._drain()
+            case Stage.WAITING | Stage.CLOSED:
+                pass
+        return None
+
+    def wait(self, ticket: int) -> None:
+        """Hold still until the answer to `ticket` is there."""
+        self.ticket = ticket
+        self._enter(Stage.WAITING)
+
+    def answer(self, answer: Answer, *, close: bool = False) -> None:
+        """Send `answer`, as far as the socket takes it now; `advance` sends the rest.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        body = json.dumps(answer.body, default=_plain).encode() + b"\n"
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            *answer.headers,
+            *([("Connection", "close")] if close else []),
+        ]
+        self._queue(
+            h11.Response(status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase)
+        )
+        if self._head is None or self._head.method != b"HEAD":
+            self._queue(h11.Data(data=body))
+        self._queue(h11.EndOfMessage())
+        self.ticket = None
+        self._enter(Stage.WRITING)
+        self._write()
+
+    def close(self) -> None:
+        """Close the socket; what was not sent is lost. To be called once it is no longer watched."""
+        self._enter(Stage.CLOSED)
+        self._socket.close()
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.since_ns = self._clock()
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def _read(self) -> Ask | None:
+        """Take what the client sent; what is no request, or asks for nothing we have, is answered here."""
+        if not self._left_over and not self._receive():
+            return None
+        self._left_over = False
+        try:
+            request = self._next_request()
+        except h11.RemoteProtocolError as error:
+            why = str(error).partition(": bytearray(")[0]  # not what it sent: that may be long, and binary
+            self._refuse(error.error_status_hint, f"cannot read this as HTTP: {why}")
+            return None
+        asked = resolve(request) if request else None
+        if isinstance(asked, Answer):
+            self.answer(asked)
+            return None
+        return asked
+
+    def _receive(self) -> bool:
+        """Give h11 one chunk, or the end of the stream; return whether there was either."""
+        self._send()  # a "100 Continue" that did not fit
+        data = _received(self._socket)
+        if data is not None:
+            self._http.receive_data(data)
+        return data is not None
+
+    def _next_request(self) -> Request | None:
+        while True:
+            event = self._http.next_event()
+            match event:
+                case h11.Request():
+                    self._head = event
+                    self._body.clear()
+                    if _declared_bytes(event) > BODY_MAX_BYTES:
+                        self._too_large()
+                        return None
+                case h11.Data():
+                    self._body += event.data
+                    if len(self._body) > BODY_MAX_BYTES:
+                        self._too_large()
+                        return None
+                case h11.EndOfMessage():
+                    return self._complete()
+                case h11.ConnectionClosed():
+                    self._enter(Stage.CLOSED)
+                    return None
+                case _:  # NEED_DATA: the rest is yet to come
+                    self._invite()
+                    return None
+
+    def _complete(self) -> Request:
+        assert self._head is not None, "a message ended that never began"
+        method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
+        body = bytes(self._body)
+        self._body.clear()
+        return Request(method, target, body, self.peer)
+
+    def _invite(self) -> None:
+        """Say "100 Continue" to a client that waits for it before its body: RFC 9110, 10.1.1."""
+        if self._http.they_are_waiting_for_100_continue:
+            self._queue(h11.InformationalResponse(status_code=100, headers=[]))
+            self._send()
+
+    def _too_large(self) -> None:
+        self._refuse(413, f"cannot take a body of more than {BODY_MAX_BYTES} bytes")
+
+    def _refuse(self, status: int, message: str) -> None:
+        self.answer(refusal(status, "bad-request", message), close=True)
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def _queue(self, event: h11.Event) -> None:
+        self._out += self._http.send(event) or b""
+
+    def _write(self) -> None:
+        self._send()
+        if not self._out:
+            self._sent()
+
+    def _send(self) -> None:
+        if not self._out:
+            return
+        try:
+            sent = self._socket.send(self._out, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return
+        del self._out[:sent]
+
+    def _sent(self) -> None:
+        """Go on after a whole answer: to the next request, or to the end."""
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+            data, ended = self._http.trailing_data
+            self._left_over = bool(data) or ended
+            self._enter(Stage.READING)
+        elif self._http.their_state in {h11.MUST_CLOSE, h11.CLOSED, h11.DONE}:
+            self._enter(Stage.CLOSED)
+        else:
+            self._socket.shutdown(socket.SHUT_WR)
+            self._enter(Stage.DRAINING)
+
+    def _drain(self) -> None:
+        """Forget what a refused client still sends; close at its end, or when it was enough."""
+        data = _received(self._socket)
+        if data is None:
+            return
+        self._drained += len(data)
+        if not data or self._drained > _DRAIN_MAX_BYTES:
+            self._enter(Stage.CLOSED)
+
+
+def _received(sock: socket.socket) -> bytes | None:
+    """Return one chunk, nothing at the end of the stream, None where there is nothing yet."""
+    try:
+        return sock.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+
+
+def _declared_bytes(head: h11.Request) -> int:
+    """Return the length that a request announces for its body; h11 has checked that it is a number."""
+    return next((int(value) for name, value in head.headers if name == b"content-length"), 0)
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can carry for a value that it does not know: paths and the like become text."""
+    return str(value)

@@ -1,0 +1,144 @@
+"""Make the control socket's file, and take it away: who else may be there, and who may come.
+
+A socket file outlives its daemon, so its being there says nothing: only connecting tells a living daemon
+(it is accepted) from a stale file (ECONNREFUSED). Between that look and the bind another daemon could do
+the same; so both happen under a lock of the directory, which the kernel lets go of with its holder.
+
+Mode 0600 holds from the first moment: bind(2) gives the file the socket's own mode, less the umask, and
+that is set before. Nobody is accepted before listen(2) anyway.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from reaperd.errors import ReaperdError
+
+PATH_MAX_BYTES: Final = 107  # sun_path holds 108 with the NUL: unix(7)
+_BACKLOG: Final = 128
+_LOCK_PATIENCE_S: Final = 2.0
+
+
+def listen(path: Path, mode: int = 0o600) -> socket.socket:
+    """Return a socket that listens at `path`, in a directory that is made where it is missing.
+
+    The caller owns the socket, and takes its file away with `tidy` after closing it.
+
+    Raises:
+        ReaperdError: another daemon answers there, something else is in the way, the path is too long, or
+            the file system refuses.
+    """
+    _check_length(path)
+    try:
+        _make_directory(path.parent)
+        with _lock(path):
+            _make_way(path)
+            return _bind(path, mode)
+    except OSError as error:
+        raise _cannot(path, error.strerror or str(error), _hint(path, error)) from error
+
+
+def tidy(path: Path) -> None:
+    """Take away the file of a socket that nobody listens to any more; leave all else alone."""
+    with suppress(OSError, ReaperdError), _lock(path):
+        if _is_stale(path):
+            path.unlink()
+
+
+def _cannot(path: Path, why: str, hint: str | None = None) -> ReaperdError:
+    return ReaperdError(f"cannot listen on {path}: {why}", hint=hint)
+
+
+def _check_length(path: Path) -> None:
+    length = len(os.fsencode(path))
+    if length > PATH_MAX_BYTES:
+        why = f"the path has {length} bytes and a socket's may have {PATH_MAX_BYTES}"
+        raise _cannot(path, why, "choose a shorter one: daemon.socket")
+
+
+def _make_directory(directory: Path) -> None:
+    """Make the directory; others may enter root's, for there the socket's own mode decides."""
+    mode = 0o755 if os.geteuid() == 0 else 0o700
+    directory.mkdir(mode=mode, parents=True, exist_ok=True)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the directory that `path` is in.
+
+    Others hold it for as long as a bind takes; if somebody keeps it, we do not wait for ever.
+    """
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while not _try_lock(fd):
+            if time.monotonic() > deadline:
+                raise _cannot(path, "something keeps the lock of its directory", "see lslocks")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _make_way(path: Path) -> None:
+    """Take away a stale socket file of ours; refuse to touch anything else."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise _cannot(path, "something that is no socket is there", "move it away, or choose another path")
+    if not _is_stale(path):
+        raise _cannot(path, "another daemon answers there", f"see it with: reaperd status --socket {path}")
+    if found.st_uid != os.geteuid():
+        raise _cannot(path, f"user {found.st_uid} left a socket there", "remove it, or choose another path")
+    path.unlink()
+
+
+def _is_stale(path: Path) -> bool:
+    """Return whether `path` is a socket to which nobody listens.
+
+    ECONNREFUSED says so: connect(2). EAGAIN is a living one's full backlog, and EPROTOTYPE or EACCES are
+    somebody else's business: all of these are taken for living.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return stat.S_ISSOCK(path.lstat().st_mode) and probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
+
+
+def _bind(path: Path, mode: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(listener.fileno(), mode)
+        listener.bind(os.fspath(path))
+        path.chmod(mode)  # a umask may have taken bits away; it never adds any
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _hint(path: Path, error: OSError) -> str | None:
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return f"user {os.geteuid()} may not write to {path.parent}; choose another path: daemon.socket"
+        case errno.EROFS:
+            return "choose a path on a file system that can be written: daemon.socket"
+        case _:
+            return None

@@ -1,0 +1,72 @@
+"""What is said between the control plane and the daemon: one ask, one answer, and who answers.
+
+Routes are thin doors to verbs: whatever the front (HTTP today, others later), the daemon sees an `Ask` and
+gives an `Answer`. An ask has a ticket, a number that is never used twice; an answer that cannot be given at
+once is given later under the same ticket.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from reaperd.kernel.credentials import Peer
+from reaperd.units import suggest
+
+EVERY: Final = "all"  # as the only name: every service; no service may be called so
+
+
+Verb = Literal["status", "start", "stop", "restart", "shutdown", "reload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, understood.
+
+    Attributes:
+        verb: what is asked for.
+        names: services; for `status` none means every one, while `start`, `stop` and `restart` always have
+            names or the single one `EVERY`. Whether a name is known, only the daemon can tell.
+        wait: answer when all is settled, rather than at once.
+        peer: who asks; its right to do so has been checked.
+    """
+
+    verb: Verb
+    names: tuple[str, ...]
+    wait: bool
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client gets: an HTTP status and one JSON object; `headers` beyond those every answer has."""
+
+    status: int
+    body: Mapping[str, object]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Daemon(Protocol):
+    """What the control plane asks of the daemon."""
+
+    def ask(self, ticket: int, ask: Ask) -> Answer | None:
+        """Answer at once, or return None and call `Server.answer` with this ticket later."""
+
+    def hung_up(self, ticket: int) -> None:
+        """The client left before its answer: nobody is interested in it any more."""
+
+
+def refusal(status: int, code: str, message: str, hint: str | None = None) -> Answer:
+    """Return an answer that says no: `code` for programs, `message` ("cannot ...") and `hint` for people."""
+    return Answer(status, {"error": {"code": code, "message": message, "hint": hint}})
+
+
+def unknown_service(name: str, known: Iterable[str]) -> Answer:
+    """Return the refusal for a service that does not exist, with the nearest of those that do."""
+    shown = name if len(name) <= 64 else f"{name[:64]}..."
+    hint = did_you_mean(name, known) or "reaperd status lists the services there are"
+    return refusal(404, "unknown-service", f'cannot find a service called "{shown}"', hint)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return a hint that names the known word nearest to `word`, if one is near."""
+    return suggest(word[:64], known).removeprefix("; ") or None
