@@ -36,6 +36,11 @@ class Timers(Generic[What]):
         """Forget `what`; nothing happens where it was not armed."""
         self._armed.pop(what, None)
 
+    def at_ns(self, what: What) -> int | None:
+        """Return when `what` comes due, or None where it is not armed."""
+        armed = self._armed.get(what)
+        return None if armed is None else armed[0]
+
     def next_ns(self) -> int | None:
         """Return the earliest deadline, or None: then the poll needs no timeout."""
         while self._heap:

@@ -14,7 +14,6 @@ class State(Enum):
     """Where a service is; the manual draws the diagram from the table in `decide`."""
 
     STOPPED = "stopped"
-    WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -28,6 +27,13 @@ class Want(Enum):
 
     UP = "up"
     DOWN = "down"
+
+
+class After(Enum):
+    """What follows once a stopping run has no process left and is still wanted up."""
+
+    START = "start"  # somebody asked for it
+    POLICY = "policy"  # the main process ended by itself: the restart policy decides
 
 
 class Timer(Enum):
@@ -67,6 +73,7 @@ class Run:
     cause: Cause | None = None  # how the latest main process ended
     failures: int = 0  # in a row, until a run proves stable
     restarts: int = 0  # by policy, since the daemon started
+    after: After = After.POLICY  # while STOPPING
     rung: int = 0  # of the stop ladder, while STOPPING
     since_ns: int = 0  # when `state` was entered
 

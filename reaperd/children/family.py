@@ -1,0 +1,188 @@
+"""Which process belongs to which run, and the model of them all.
+
+The daemon is child subreaper, so every descendant of a run either stands below the run's main process or
+has come to us as an orphan, and a run's tree is empty exactly when none of our unreaped children belongs
+to it. An orphan announces itself by nothing at all: we look among our children after each death and
+before each stop, and ask of a new one, in this order
+
+1. its known chain of parents: a walk has seen it below a run before;
+2. its session or process group: those of a run's main process, or of an orphan that the run already has;
+3. the marker in its environment, which every run's main process is given.
+
+Whoever answers to none of these is unclaimed: listed, and ended at shutdown. The number of a session can
+outlive our knowledge of its members and be used again, so a readable marker that names another living run
+overrules 2.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from reaperd.children.plan import MARKER
+from reaperd.kernel import procfs
+from reaperd.kernel.procfs import Stat
+from reaperd.model import ProcessKey, ProcessTable, Seen
+
+GONE: Final = frozenset("ZX")  # ended: nothing to signal, and its own parent's to reap until that ends
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Hung on a process of the model: the run it belongs to."""
+
+    run_id: str
+
+
+@dataclass(slots=True)
+class _Kin:
+    """What is known of one run's processes."""
+
+    numbers: Counter[int] = field(default_factory=Counter)  # sids and pgids, with how many hold them here
+    children: dict[int, tuple[int, int]] = field(default_factory=dict)  # our children: pid to (sid, pgid)
+
+
+class Family:
+    """Our unreaped children, each with the run it belongs to, and the model of all that descends from us.
+
+    Attributes:
+        table: the model; its root is this process.
+    """
+
+    __slots__ = ("_kin", "_run_of", "_run_of_number", "table")
+
+    def __init__(self) -> None:
+        us = procfs.read_stat(os.getpid())
+        assert us is not None, "this process is running"
+        self.table = ProcessTable(_seen(us))
+        self.table.root.set_child_subreaper(True)
+        self._kin: dict[str, _Kin] = {}
+        self._run_of: dict[int, str | None] = {}
+        self._run_of_number: dict[int, str] = {}
+
+    def born(self, run_id: str, pid: int) -> None:
+        """Note the main process of a new run; it leads the session and group of its own pid."""
+        self._kin[run_id] = _Kin()
+        self.table.forked(self.table.root.pid, pid)
+        self.table.session_changed(pid, pid)
+        self._add(run_id, pid, (pid, pid))
+        # The session may outlive its leader, so this number stays with the run to its end.
+        self._kin[run_id].numbers[pid] += 1
+
+    def reaped(self, pid: int, status: int) -> str | None:
+        """Forget a child that is gone; return the run it belonged to, if any."""
+        self.table.reaped(pid, status)
+        run_id = self._run_of.pop(pid, None)
+        kin = None if run_id is None else self._kin.get(run_id)
+        if kin is not None and pid in kin.children:
+            self._release(kin, kin.children.pop(pid))
+        return run_id
+
+    def ended(self, run_id: str) -> None:
+        """Forget a run whose tree is empty."""
+        kin = self._kin.pop(run_id, None)
+        for number in kin.numbers if kin else ():
+            self._run_of_number.pop(number, None)
+
+    def adopt(self) -> list[tuple[Stat, str | None]]:
+        """Look for orphans that came to us; return each new one with the run that has it now."""
+        fresh = (pid for pid in procfs.children(os.getpid()) if pid not in self._run_of)
+        adopted: list[tuple[Stat, str | None]] = []
+        for stat in filter(None, map(procfs.read_stat, fresh)):
+            run_id = self.claim(stat)
+            self.table.observe(_seen(stat))
+            self._add(run_id, stat.pid, (stat.sid, stat.pgid))
+            adopted.append((stat, run_id))
+        return adopted
+
+    def claim(self, stat: Stat) -> str | None:
+        """Return whose orphan this is, if its marker can be read or anything else is known of it."""
+        return self._by_chain(stat) or self._by_marker(stat.pid) or self._by_number(stat)
+
+    def claim_dead(self, stat: Stat) -> str | None:
+        """Return whose orphan this was that has been reaped: there is no marker to read any more."""
+        return self._by_chain(stat) or self._by_number(stat)
+
+    def is_empty(self, run_id: str) -> bool:
+        """Tell whether nothing of the run is left, as of the latest look."""
+        kin = self._kin.get(run_id)
+        return kin is None or not kin.children
+
+    def members(self, run_id: str) -> list[Stat]:
+        """Walk the run's tree and return who lives in it; remembers them, for when they are orphaned."""
+        kin = self._kin.get(run_id)
+        return [] if kin is None else list(_alive(self._walk(run_id, kin)))
+
+    def unclaimed(self) -> list[int]:
+        """Return the pids of orphans that belong to no run."""
+        return [pid for pid, run_id in self._run_of.items() if run_id is None]
+
+    def everybody(self) -> list[Stat]:
+        """Walk all that descends from the daemon and return who lives."""
+        return list(_alive(procfs.descendants(os.getpid())))
+
+    def _walk(self, run_id: str, kin: _Kin) -> Iterator[Stat]:
+        for pid in list(kin.children):
+            stat = procfs.read_stat(pid)
+            below = procfs.descendants(pid)
+            if stat is not None:
+                yield stat
+                self.table.observe(_seen(stat))
+                self.table.observe_subtree(ProcessKey(pid, stat.start_time), map(_seen, below))
+            for each in below:
+                self._claim(run_id, each.pid)
+            yield from below
+
+    def _add(self, run_id: str | None, pid: int, numbers: tuple[int, int]) -> None:
+        self._run_of[pid] = run_id
+        if run_id is None:
+            return
+        self._claim(run_id, pid)
+        kin = self._kin[run_id]
+        kin.children[pid] = numbers
+        for number in set(numbers):
+            kin.numbers[number] += 1
+            self._run_of_number[number] = run_id
+
+    def _claim(self, run_id: str, pid: int) -> None:
+        process = self.table.get(pid)
+        if process is not None:
+            process.set_data(Claim(run_id))
+
+    def _release(self, kin: _Kin, numbers: tuple[int, int]) -> None:
+        for number in set(numbers):
+            kin.numbers[number] -= 1
+            if kin.numbers[number] <= 0:
+                del kin.numbers[number]
+                self._run_of_number.pop(number, None)
+
+    def _by_chain(self, stat: Stat) -> str | None:
+        process = self.table.find(ProcessKey(stat.pid, stat.start_time))
+        claim = process.data(Claim) if process is not None else None
+        return claim.run_id if claim is not None and claim.run_id in self._kin else None
+
+    def _by_marker(self, pid: int) -> str | None:
+        value = procfs.environ_value(pid, MARKER.encode())
+        run_id = os.fsdecode(value) if value else None
+        return run_id if run_id in self._kin else None
+
+    def _by_number(self, stat: Stat) -> str | None:
+        return self._run_of_number.get(stat.sid) or self._run_of_number.get(stat.pgid)
+
+
+def _seen(stat: Stat) -> Seen:
+    return Seen(
+        stat.pid,
+        stat.ppid,
+        stat.pgid,
+        stat.sid,
+        stat.start_time,
+        comm=stat.comm,
+        state=stat.state,
+        num_threads=stat.num_threads,
+    )
+
+
+def _alive(stats: Iterable[Stat]) -> Iterator[Stat]:
+    return (stat for stat in stats if stat.state not in GONE or stat.num_threads > 1)

@@ -1,0 +1,112 @@
+"""The SIGCHLD handler: it alone reaps, at one known place.
+
+SIGCHLD is blocked during a turn and open only around the poll, so the handler cannot interrupt code that
+is using a pid. It asks a private epoll of pidfds which known children died and waits for each by pid
+(2-3 us whatever their number, where waitpid(-1) walks all living children), then looks for unknown ones:
+orphans that came to us as child subreaper or PID 1. Looking goes before reaping, because the /proc line
+of a pid is gone once it is reaped. The handler appends raw records; the turn that follows applies them.
+"""
+
+import os
+import select
+import time
+from collections import deque
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from reaperd.kernel import procfs, wait
+from reaperd.kernel.procfs import Stat
+
+BATCH: Final = 1024  # records a call; what remains is fetched in the next turn
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """A child that is gone: its raw wait status and, of an unknown one, its last /proc line."""
+
+    pid: int
+    status: int
+    at_ns: int  # CLOCK_MONOTONIC
+    stat: Stat | None  # None for a child that we forked
+
+
+class Reaper:
+    """Own the pidfds of all children that we forked and the queue of those that are gone."""
+
+    __slots__ = ("_busy", "_epoll", "_pid_of", "_pidfd_of", "_records", "failure", "more")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._pid_of: dict[int, int] = {}
+        self._pidfd_of: dict[int, int] = {}
+        self._records: deque[Reaped] = deque()
+        self._busy = False
+        self.more = False  # the batch was full: poll with timeout 0, then look again
+        self.failure: Exception | None = None  # what the handler met; nothing may leave it
+
+    def know(self, pid: int, pidfd: int) -> None:
+        """Take over a child that was just forked, while signals are blocked."""
+        self._pidfd_of[pid] = pidfd
+        self._pid_of[pidfd] = pid
+        self._epoll.register(pidfd, select.EPOLLIN)
+
+    def pidfd(self, pid: int) -> int | None:
+        """Return the pidfd of a known, unreaped child; it stays ours."""
+        return self._pidfd_of.get(pid)
+
+    def known(self) -> frozenset[int]:
+        """Return the pids of all known, unreaped children."""
+        return frozenset(self._pidfd_of)
+
+    def handle(self, _signum: int, _frame: FrameType | None) -> None:
+        """Reap up to `BATCH` children. Installed for SIGCHLD; safe against being interrupted by itself."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._reap_batch()
+        except Exception as error:  # noqa: BLE001 - it would surface in whatever code the signal hit
+            self.failure = error
+        finally:
+            self._busy = False
+
+    def take(self) -> list[Reaped]:
+        """Return and forget what was reaped, in the order of reaping. Called by the turn, not a handler."""
+        taken = list(self._records)
+        self._records.clear()
+        return taken
+
+    def close(self) -> None:
+        """Close every descriptor; the daemon is leaving."""
+        for pidfd in self._pid_of:
+            os.close(pidfd)
+        self._pid_of.clear()
+        self._pidfd_of.clear()
+        self._epoll.close()
+
+    def _reap_batch(self) -> None:
+        left = BATCH
+        for pidfd, _events in self._epoll.poll(0, BATCH):
+            left -= self._reap(self._pid_of[pidfd])
+        while left > 0 and (pid := wait.peek_any()) is not None:
+            left -= self._reap(pid)
+        self.more = left <= 0
+
+    def _reap(self, pid: int) -> int:
+        stat = None if pid in self._pidfd_of else procfs.read_stat(pid)
+        status = wait.reap(pid)
+        if status is None:
+            return 0
+        self._forget(pid)
+        self._records.append(Reaped(pid, status, time.monotonic_ns(), stat))
+        return 1
+
+    def _forget(self, pid: int) -> None:
+        pidfd = self._pidfd_of.pop(pid, None)
+        if pidfd is not None:
+            del self._pid_of[pidfd]
+            # Closing alone would not do: a child between fork and exec may still hold a copy, and an
+            # epoll forgets a file only with its last copy: epoll(7), question 6.
+            self._epoll.unregister(pidfd)
+            os.close(pidfd)

@@ -1,0 +1,50 @@
+"""When a run that ended is started again, and how long that waits. Pure.
+
+Every unplanned end counts as a failure until a run proves stable, a clean one of `restart = "always"`
+included: so no policy can become a loop without a pause.
+"""
+
+from typing import Final
+
+from reaperd.config.spec import Backoff, Restart
+from reaperd.policy.words import Cause, Exited
+
+_MASK_64: Final = (1 << 64) - 1
+
+
+def succeeded(cause: Cause | None) -> bool:
+    """Tell whether a main process ended as it should."""
+    return isinstance(cause, Exited) and cause.code == 0
+
+
+def due(policy: Restart, cause: Cause | None) -> bool:
+    """Tell whether a run that ended by itself is to be started again."""
+    match policy:
+        case Restart.ALWAYS:
+            return True
+        case Restart.ON_FAILURE:
+            return not succeeded(cause)
+        case Restart.NEVER:
+            return False
+
+
+def delay_ns(backoff: Backoff, failures: int, seed: int) -> int:
+    """Return how long to wait after the `failures`-th failure in a row (from 1), in nanoseconds.
+
+    The delay grows by `factor` up to `max`, and strays from that by at most `jitter`, so that services
+    which died together do not come back together. `seed` decides the straying: same input, same answer.
+    """
+    try:
+        grown = backoff.initial_ns * backoff.factor ** (failures - 1)
+    except OverflowError:
+        grown = backoff.max_ns
+    base = min(grown, backoff.max_ns)
+    return int(min(base * (1 + backoff.jitter * _spread(seed)), backoff.max_ns))
+
+
+def _spread(seed: int) -> float:
+    """Turn `seed` into a number from -1 to 1: one round of splitmix64, which scatters neighbours."""
+    mixed = (seed + 0x9E3779B97F4A7C15) & _MASK_64
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK_64
+    return (mixed ^ (mixed >> 31)) / (_MASK_64 / 2) - 1

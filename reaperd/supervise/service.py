@@ -1,0 +1,45 @@
+"""One configured service and what is known of its life at this moment."""
+
+from dataclasses import dataclass
+
+from reaperd.config.spec import ServiceSpec
+from reaperd.policy.decide import RESTING
+from reaperd.policy.words import NotSpawned, Run
+
+
+@dataclass(slots=True)
+class Service:
+    """Plain data: what a record could hold, so that it can be written down and read back.
+
+    Attributes:
+        spec: what the current run follows.
+        run: its life as policy sees it.
+        next_spec: what the next run follows, after a reload changed it.
+        leaving: it is no longer configured and goes once it is down.
+        run_id: the current run's marker, None while no process of it is left.
+        latest: the pid of the latest main process; may be another process's by now.
+        main: the main process's pid while that is not reaped.
+        report_fd: where the child says whether its exec worked, until it has said so.
+        not_spawned: the stage that failed, from the child's report until the child is reaped.
+        stuck: a kill that found new processes again and again.
+    """
+
+    spec: ServiceSpec
+    run: Run
+    next_spec: ServiceSpec | None = None
+    leaving: bool = False
+    run_id: str | None = None
+    latest: int | None = None
+    main: int | None = None
+    report_fd: int | None = None
+    not_spawned: NotSpawned | None = None
+    stuck: bool = False
+
+    def at_rest(self) -> bool:
+        """Tell whether nothing of it runs or is going to by itself."""
+        return self.run.state in RESTING
+
+    def take_next_spec(self) -> None:
+        """Follow the spec that a reload brought, if any."""
+        if self.next_spec is not None:
+            self.spec, self.next_spec = self.next_spec, None

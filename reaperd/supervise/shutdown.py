@@ -1,0 +1,109 @@
+"""The end of the daemon: services in order, then whoever is left, then nobody.
+
+    services   all are asked to stop, in reverse order of the configuration; unclaimed orphans get SIGTERM
+    rest       no service runs any more; what is left has a moment to go by itself
+    killing    what is still left is killed and reaped
+    done       the daemon has no child any more
+
+Each phase has a deadline, so that a process that cannot be killed (state D) does not keep the daemon.
+"""
+
+import signal
+from enum import IntEnum
+from typing import Final
+
+from reaperd.children.sweep import Progress
+from reaperd.config.spec import SECOND_NS
+from reaperd.errors import Exit
+from reaperd.policy.words import State
+from reaperd.supervise.supervisor import Supervisor
+from reaperd.supervise.world import World
+
+SERVICES_NS: Final = 90 * SECOND_NS
+REST_NS: Final = 5 * SECOND_NS
+KILLING_NS: Final = 10 * SECOND_NS
+
+
+class Phase(IntEnum):
+    """How far the end has come."""
+
+    UP = 0
+    SERVICES = 1
+    REST = 2
+    KILLING = 3
+    DONE = 4
+
+
+class Shutdown:
+    """Take everything down, step by step.
+
+    Attributes:
+        phase: how far it has come.
+        deadline_ns: when the phase ends whatever happens; None while up or done.
+        status: what the daemon leaves with.
+        more: a kill goes on in the next turn, which must not wait.
+    """
+
+    def __init__(self, supervisor: Supervisor, world: World) -> None:
+        self.phase = Phase.UP
+        self.deadline_ns: int | None = None
+        self.status = Exit.OK
+        self.more = False
+        self._supervisor = supervisor
+        self._children = world.children
+        self._clock = world.clock
+        self._log = world.log
+
+    def ask(self, cause: str) -> None:
+        """Begin, or where it has begun already, hurry."""
+        if self.phase is Phase.UP:
+            self._log("daemon.stopping", cause=cause)
+            self._enter(Phase.SERVICES, SERVICES_NS)
+            self._supervisor.stop(reversed(self._supervisor.services))
+            self._children.signal_unclaimed(signal.SIGTERM)
+            return
+        self._log("daemon.hurried", cause=cause)
+        if self.phase is Phase.SERVICES:
+            services = self._supervisor.services.items()
+            self._supervisor.stop([name for name, service in services if service.run.state is State.STOPPING])
+        elif self.phase is Phase.REST:
+            self._enter(Phase.KILLING, KILLING_NS)
+
+    def step(self) -> None:
+        """Go on as far as possible; to be called at the end of each turn."""
+        self.more = False
+        late = self.deadline_ns is not None and self._clock() >= self.deadline_ns
+        if self.phase is Phase.SERVICES and (late or self._all_at_rest()):
+            self._enter(Phase.REST, REST_NS)
+            self._children.signal_everybody(signal.SIGTERM)
+            late = False
+        if self.phase is Phase.REST:
+            if late:
+                self._enter(Phase.KILLING, KILLING_NS)
+                late = False
+            self._done_if_alone()
+        if self.phase is Phase.KILLING:
+            self._kill(late=late)
+
+    def _kill(self, *, late: bool) -> None:
+        self._done_if_alone()
+        if self.phase is Phase.DONE:
+            return
+        if late:
+            left = [stat.pid for stat in self._children.everybody()]
+            self._log("daemon.left_behind", pids=left)
+            self.status = Exit.INTERNAL
+            self._enter(Phase.DONE, None)
+            return
+        self.more = self._children.kill_everybody() is Progress.MORE
+
+    def _done_if_alone(self) -> None:
+        if self._children.nobody_left():
+            self._enter(Phase.DONE, None)
+
+    def _enter(self, phase: Phase, duration_ns: int | None) -> None:
+        self.phase = phase
+        self.deadline_ns = None if duration_ns is None else self._clock() + duration_ns
+
+    def _all_at_rest(self) -> bool:
+        return all(service.at_rest() for service in self._supervisor.services.values())

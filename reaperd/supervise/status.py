@@ -1,0 +1,42 @@
+"""What `status` says of services: one plain row each, the same for people and for programs."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from reaperd.loop.timers import Timers
+from reaperd.policy.words import State, Timer
+from reaperd.supervise import explain
+from reaperd.supervise.service import Service
+from reaperd.supervise.world import Deadline
+
+SCHEMA: Final = "reaperd.status/1"
+Row = dict[str, object]
+
+
+def rows(services: Iterable[Service], timers: Timers[Deadline], now_ns: int) -> list[Row]:
+    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC)."""
+    return [_row(service, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns) for service in services]
+
+
+def _row(service: Service, next_ns: int | None, now_ns: int) -> Row:
+    run = service.run
+    age_s = (now_ns - run.since_ns) / 1e9
+    up = run.state is State.RUNNING
+    return {
+        "name": service.spec.name,
+        "state": run.state.value,
+        "want": run.want.value,
+        "pid": service.main,
+        "restarts": run.restarts,
+        "failures": run.failures,
+        "since": rfc3339(time.time() - age_s),
+        "uptime": round(age_s, 3) if up else None,
+        "why": explain.why(run, service.spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck),
+    }
+
+
+def rfc3339(timestamp_s: float) -> str:
+    """Return a moment of the wall clock in UTC, to the millisecond."""
+    return datetime.fromtimestamp(timestamp_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,101 @@
+"""The daemon's log: events with keys, as readable lines on a terminal and as JSON elsewhere.
+
+The only home of structlog. A log must never stop the daemon: a standard error that is full or broken
+loses lines, which are counted and reported with the next line that gets through.
+"""
+
+import io
+import os
+import select
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol, TextIO, cast
+
+import structlog
+from structlog.typing import Processor
+
+from reaperd.telemetry.names import EVENTS
+
+
+class Format(Enum):
+    """What a line looks like."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Log(Protocol):
+    """Tell what happened: `name` stands in `telemetry.names`, and so do its keys."""
+
+    def __call__(self, name: str, /, **keys: object) -> None:
+        """Write one line; never blocks, never raises because of where it writes to."""
+
+
+class Sink(io.TextIOBase):
+    """A descriptor that is written to only while it can take a line without blocking.
+
+    O_NONBLOCK is left alone: the open file description is shared with whoever started the daemon.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self.dropped = 0
+
+    def write(self, text: str) -> int:
+        """Write one line whole, or count it as dropped."""
+        if self.dropped:
+            text = f"({self.dropped} lines dropped) {text}"
+        data = text.encode(errors="backslashreplace")
+        # A pipe that polls writable takes PIPE_BUF bytes at least: pipe(7).
+        if self._writable() and self._put(data[: select.PIPE_BUF - 1].rstrip(b"\n") + b"\n"):
+            self.dropped = 0
+        else:
+            self.dropped += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: every write went out or was dropped."""
+
+    def _writable(self) -> bool:
+        return any(events & select.POLLOUT for _fd, events in self._poll.poll(0))
+
+    def _put(self, data: bytes) -> bool:
+        try:
+            return os.write(self._fd, data) == len(data)
+        except OSError:
+            return False
+
+
+def open_log(how: Format, fd: int = 2) -> Log:
+    """Return the function that logs to `fd`, which stays the caller's."""
+    terminal = os.isatty(fd)
+    console = how is Format.CONSOLE or (how is Format.AUTO and terminal)
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(cast("TextIO", Sink(fd))),
+        processors=_console(colors=terminal and not os.environ.get("NO_COLOR")) if console else _json(),
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+    )
+
+    def log(name: str, /, **keys: object) -> None:
+        getattr(logger, EVENTS[name][0])(name, **keys)
+
+    return log
+
+
+def _console(*, colors: bool) -> Sequence[Processor]:
+    return (
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"),
+        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20),
+    )
+
+
+def _json() -> Sequence[Processor]:
+    return (
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.JSONRenderer(),
+    )
