@@ -1,0 +1,92 @@
+"""reaperd start, stop, restart, reload and shutdown: ask the daemon to act, and say what came of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reaperd.cli.command import Command, client, json_option, socket_option, wait_option
+from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_screen
+from reaperd.errors import Exit
+
+_EXITS: Final = "0: done. 1: not done for at least one service. 4: there is no such service. 69: no daemon."
+_DAEMON_EXITS: Final = "0: done. 1: not done. 69: no daemon. 78: the configuration has problems."
+
+
+@click.command(cls=Command, exits=_EXITS, examples=("reaperd start web", "reaperd start --no-wait all"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@wait_option
+@json_option
+@socket_option
+def start(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Start services; `all` means every one.
+
+    Waits until each runs, or cannot. A service that runs already is left alone.
+    """
+    return _act("start", names, wait=wait, as_json=as_json, socket=socket)
+
+
+@click.command(cls=Command, exits=_EXITS, examples=("reaperd stop web worker", "reaperd stop all"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@wait_option
+@json_option
+@socket_option
+def stop(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Stop services, with everything they started; `all` means every one.
+
+    Waits until nothing of them is left. What does not end in time is killed.
+    """
+    return _act("stop", names, wait=wait, as_json=as_json, socket=socket)
+
+
+@click.command(cls=Command, exits=_EXITS, examples=("reaperd restart web", "reaperd restart --no-wait all"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@wait_option
+@json_option
+@socket_option
+def restart(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Stop services, then start them again; `all` means every one."""
+    return _act("restart", names, wait=wait, as_json=as_json, socket=socket)
+
+
+@click.command(cls=Command, exits=_DAEMON_EXITS, examples=("reaperd check FILE && reaperd reload",))
+@wait_option
+@json_option
+@socket_option
+def reload(*, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Let the daemon read its configuration again.
+
+    Services that did not change keep running. A configuration with problems changes nothing.
+    """
+    return _act("reload", (), wait=wait, as_json=as_json, socket=socket)
+
+
+@click.command(cls=Command, exits=_EXITS, examples=("reaperd shutdown", "reaperd shutdown --no-wait"))
+@wait_option
+@json_option
+@socket_option
+def shutdown(*, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Stop every service in order, then the daemon; waits until it is gone."""
+    return _act("shutdown", (), wait=wait, as_json=as_json, socket=socket)
+
+
+def _act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
+    answer = client(socket).ask(verb, names, wait=wait)
+    items = items_of(answer)
+    if as_json:
+        put_json(answer)
+    else:
+        for item in items:
+            _show(verb, item)
+    return Exit.OK if all(item.get("ok") for item in items) else Exit.FAILED
+
+
+def _show(verb: str, item: Mapping[str, Any]) -> None:  # Any: JSON
+    """Print one line about a service; on standard error where it went wrong."""
+    name, state, why = cell(item.get("name")), cell(item.get("state")), item.get("why")
+    if not item.get("ok"):
+        click.echo(f'reaperd: cannot {verb} "{name}": {cell(why or state)}', err=True)
+        return
+    shown = stdout_screen().painted(state, COLOURS.get(state))
+    put(f"{name}: {shown}{f' ({cell(why)})' if why else ''}\n")

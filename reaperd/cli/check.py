@@ -1,0 +1,38 @@
+"""reaperd check: read a configuration as the daemon would, and report every problem it has."""
+
+from pathlib import Path
+
+import click
+
+from reaperd.cli.command import Command, json_option
+from reaperd.cli.render import printable, put, put_json
+from reaperd.config.parse import load
+from reaperd.errors import ConfigError, Exit, Problem
+
+
+@click.command(
+    cls=Command,
+    exits="0: it can be used. 78: it cannot.",
+    examples=("reaperd check /etc/reaperd.toml", "reaperd check --json reaperd.toml"),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def check(file: Path, *, as_json: bool) -> int:
+    """Read the configuration FILE as the daemon would, and report every problem it has."""
+    try:
+        config = load(file)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        put_json({"schema": "reaperd.check/1", "items": [_item(problem) for problem in error.problems]})
+        return error.exit_status
+    if as_json:
+        put_json({"schema": "reaperd.check/1", "items": []})
+    else:
+        count = len(config.services)
+        put(f"{printable(str(file))}: {count} service{'' if count == 1 else 's'}, no problem\n")
+    return Exit.OK
+
+
+def _item(problem: Problem) -> dict[str, object]:
+    return {"where": problem.where, "path": problem.path or None, "what": problem.what}

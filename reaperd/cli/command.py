@@ -1,0 +1,79 @@
+"""What the commands share: examples in their help, and the options that several of them have."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from reaperd.control.client import Client
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
+
+
+class Command(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401  # click's own, handed through
+        examples: Sequence[str],
+        exits: str | None = None,
+        **kwargs: Any,  # noqa: ANN401  # the same
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.exits = exits
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit statuses and the examples."""
+        super().format_epilog(ctx, formatter)
+        if self.exits:
+            with formatter.section("Exit status"):
+                formatter.write_text(self.exits)
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+_SOCKET: Final = click.option(
+    "-s",
+    "--socket",
+    envvar="REAPERD_SOCKET",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Where the daemon listens; by default where one of this user does.",
+)
+_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_WAIT: Final = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Return when all is settled, or at once."
+)
+
+
+def socket_option(function: _Function) -> _Function:
+    """Add --socket."""
+    return _SOCKET(function)
+
+
+def json_option(function: _Function) -> _Function:
+    """Add --json."""
+    return _JSON(function)
+
+
+def wait_option(function: _Function) -> _Function:
+    """Add --wait and --no-wait."""
+    return _WAIT(function)
+
+
+def client(socket: Path | None) -> Client:
+    """Return a client of the daemon at `socket`, or of the one that this user would have.
+
+    Raises:
+        ReaperdError: there is no place where one could safely be.
+    """
+    if socket is None:
+        # Imported here: only needed where nothing was named, and it brings the user database.
+        from reaperd.config.paths import default_socket  # noqa: PLC0415
+
+        socket = default_socket()
+    return Client(socket)

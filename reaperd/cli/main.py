@@ -1,0 +1,145 @@
+"""The command line's own door: find the command, run it, and say in one voice what went wrong.
+
+Commands are imported when they are called, so that `reaperd status` does not pay for what `zombies` needs.
+A command returns its exit status; failures that a person can mend arrive here as `ReaperdError`.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+from reaperd import __version__
+from reaperd.cli.render import printable
+from reaperd.errors import Exit, ReaperdError
+
+# The command's name -> (the module of reaperd.cli that defines it under that name, its line in the help).
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "run": ("run", "Run the daemon in the foreground on a configuration."),
+    "check": ("check", "Read a configuration and report every problem it has."),
+    "status": ("status", "Show what services do, and why."),
+    "start": ("actions", "Start services."),
+    "stop": ("actions", "Stop services, with everything they started."),
+    "restart": ("actions", "Stop services, then start them again."),
+    "reload": ("actions", "Let the daemon read its configuration again."),
+    "shutdown": ("actions", "Stop every service, then the daemon."),
+    "tree": ("tree", "Show processes by session and process group."),
+    "zombies": ("zombies", "Find zombies, and who should have reaped them."),
+    "init": ("init", "Be the init of a container: run one command, reap everything."),
+}
+_INTERRUPTED: Final = 130  # 128 + SIGINT
+_NOBODY_READS: Final = 141  # 128 + SIGPIPE: what a program without Python's handling would end with
+
+
+class _Commands(click.Group):
+    """All commands, none of them imported before it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(import_module(f"reaperd.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(found, click.Command), f"{cmd_name} is no command"
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            # Imported here: only a mistake needs it.
+            from reaperd.units import suggest  # noqa: PLC0415
+
+            ctx.fail(f'there is no command "{printable(args[0])}"{suggest(args[0], COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="reaperd %(version)s")
+def reaperd() -> None:
+    """Keep services running, be the init of a container, find and explain zombies.
+
+    `reaperd COMMAND --help` says more about each command, with an example.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):  # None where the descriptor is closed
+            stream.reconfigure(errors="backslashreplace")
+    status = _guarded(sys.argv[1:] if arguments is None else list(arguments))
+    sys.exit(status)
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run a command and turn every way it can end into an exit status."""
+    try:
+        status = _run(arguments)
+        _flush()
+    except ReaperdError as error:
+        _complain(error)
+        return error.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
+        _silence()
+        return _NOBODY_READS
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with reaperd.make_context("reaperd", arguments) as context:
+            status = reaperd.invoke(context)
+    except click.exceptions.Exit as leaving:  # --help and --version
+        return leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return status if isinstance(status, int) else Exit.OK
+
+
+def _flush() -> None:
+    """Write out what was printed while an error can still be told."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence()
+        raise ReaperdError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _silence() -> None:
+    """Let what is still in the buffers go nowhere: the interpreter flushes them once more when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _complain(error: ReaperdError) -> None:
+    """Print the message and the hint; both may hold text that others wrote."""
+    lines = [f"reaperd: {error.message}", *([f"hint: {error.hint}"] if error.hint else [])]
+    for line in "\n".join(lines).split("\n"):
+        click.echo(printable(line), err=True)

@@ -1,0 +1,174 @@
+"""Text for people: tables that fit the terminal, colours only where they can be seen, nothing it would obey.
+
+What services and processes call themselves is theirs to choose, so everything printed from outside goes
+through `printable` first.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+_RESET: Final = "\x1b[0m"
+BOLD: Final = "\x1b[1m"
+COLOURS: Final[Mapping[str, str]] = {
+    "running": "\x1b[32m",
+    "starting": "\x1b[33m",
+    "stopping": "\x1b[33m",
+    "waiting": "\x1b[33m",
+    "backoff": "\x1b[33m",
+    "failed": "\x1b[31m",
+}
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_LEAST_CUT: Final = 8  # a column that would have less than this is not cut at all
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What the output can show.
+
+    Attributes:
+        width: of a line, in cells; None where it goes to a file or a pipe, and may be as long as it likes.
+        colour: whether escape sequences are welcome.
+    """
+
+    width: int | None = None
+    colour: bool = False
+
+    def painted(self, text: str, style: str | None) -> str:
+        """Return `text` in `style`, or as it is."""
+        return f"{style}{text}{_RESET}" if self.colour and style else text
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its head, the side its cells lean to, and the style of each cell, if any."""
+
+    head: str
+    right: bool = False
+    styles: Mapping[str, str] | None = None
+
+
+def screen_of(stream: IO[str], environ: Mapping[str, str] = os.environ) -> Screen:
+    """Return what `stream` can show: https://no-color.org, and COLUMNS over what the terminal says."""
+    if not stream.isatty():
+        return Screen()
+    colour = not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+    columns = environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdecimal() and 0 < len(columns) < 6 and int(columns):
+        return Screen(int(columns), colour)
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        width = 0
+    return Screen(width or 80, colour)
+
+
+def put(text: str) -> None:
+    """Print lines; nothing happens where standard output is closed."""
+    if sys.stdout is not None:
+        sys.stdout.write(text)
+
+
+def put_json(document: Mapping[str, object]) -> None:
+    """Print one JSON object; everything beyond ASCII is escaped, so that nothing can fool a terminal."""
+    import json  # noqa: PLC0415  # the text forms do without
+
+    put(json.dumps(document, indent=2) + "\n")
+
+
+def stdout_screen() -> Screen:
+    """Return what standard output can show."""
+    return Screen() if sys.stdout is None else screen_of(sys.stdout)
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with everything but plain characters and spaces escaped, such as \x1b or \u202e."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def span(seconds: float | None) -> str:
+    """Return a duration in its two largest units, such as `3h 05m`; `-` for none."""
+    if seconds is None:
+        return "-"
+    left = max(int(seconds), 0)
+    for index, (unit, size) in enumerate(_UNITS):
+        count, rest = divmod(left, size)
+        if count and size > 1:
+            next_unit, next_size = _UNITS[index + 1]
+            return f"{count}{unit} {rest // next_size:02}{next_unit}"
+    return f"{left}s"
+
+
+def cell(value: object) -> str:
+    """Return one value for a table: `-` where there is none."""
+    return "-" if value is None or value == "" else printable(str(value))
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], screen: Screen) -> str:
+    """Return an aligned table; the last column is cut where the terminal ends."""
+    widths = [
+        max(cells_of(text) for text in (column.head, *(row[index] for row in rows)))
+        for index, column in enumerate(columns)
+    ]
+    room = None if screen.width is None else screen.width - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    lines: list[list[tuple[str, str | None]]] = [[(column.head, BOLD) for column in columns]]
+    lines += [[(text, _style(columns[at], text)) for at, text in enumerate(row)] for row in rows]
+    return "".join(_line(columns, widths, line, room, screen) for line in lines)
+
+
+def _style(column: Column, text: str) -> str | None:
+    return column.styles.get(text) if column.styles else None
+
+
+def _line(
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    line: Sequence[tuple[str, str | None]],
+    room: int | None,
+    screen: Screen,
+) -> str:
+    parts = []
+    for at, (text, style) in enumerate(line):
+        is_last = at == len(line) - 1
+        shown = _cut(text, room) if is_last and room is not None else text
+        pad = " " * (widths[at] - cells_of(shown))
+        painted = screen.painted(shown, style)
+        parts.append(pad + painted if columns[at].right else painted if is_last else painted + pad)
+    return "  ".join(parts).rstrip(" ") + "\n"
+
+
+def _cut(text: str, room: int) -> str:
+    """Return `text` in at most `room` cells, its loss marked; uncut where next to nothing would be left."""
+    if room < _LEAST_CUT or cells_of(text) <= room:
+        return text
+    kept = text
+    while cells_of(kept) > room - 3:
+        kept = kept[:-1]
+    return kept + "..."
+
+
+def cells_of(text: str) -> int:
+    """Return how many cells of a terminal `text` takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # noqa: PLC0415  # hardly ever needed
+
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def items_of(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:  # Any: JSON
+    """Return the items of an answer; what is no object among them is left out."""
+    items = document.get("items")
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

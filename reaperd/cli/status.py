@@ -1,0 +1,80 @@
+"""reaperd status: what services do, and why."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.render import (
+    COLOURS,
+    Column,
+    cell,
+    items_of,
+    put,
+    put_json,
+    span,
+    stdout_screen,
+    table,
+)
+from reaperd.errors import Exit, UnavailableError
+
+Item = Mapping[str, Any]  # Any: JSON
+
+_UP: Final = frozenset({"running", "starting"})
+_FINE: Final = _UP | {"exited"}  # ended as it should, and is not to be started again
+_COLUMNS: Final = (
+    Column("NAME"),
+    Column("STATE", styles=COLOURS),
+    Column("PID", right=True),
+    Column("UPTIME", right=True),
+    Column("RESTARTS", right=True),
+    Column("WHY"),
+)
+
+
+@click.command(
+    cls=Command,
+    exits=(
+        "0: every named service runs; without names, every service that should. 3: one does not. "
+        "4: cannot tell, since there is no such service or no daemon."
+    ),
+    examples=("reaperd status", "reaperd status web && echo up", "reaperd status --json web worker"),
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@json_option
+@socket_option
+def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int:
+    """Show what services do, and why: all of them, or those named."""
+    try:
+        answer = client(socket).ask("status", names)
+    except UnavailableError as error:
+        error.exit_status = Exit.UNKNOWN  # whoever asks how a service is does not know it now
+        raise
+    items = items_of(answer)
+    if as_json:
+        put_json(answer)
+    else:
+        put(table(_COLUMNS, [_row(item) for item in items], stdout_screen()))
+    return verdict(items, named=bool(names))
+
+
+def _row(item: Item) -> Sequence[str]:
+    return (
+        cell(item.get("name")),
+        cell(item.get("state")),
+        cell(item.get("pid")),
+        span(item.get("uptime")),
+        cell(item.get("restarts")),
+        cell(item.get("why")),
+    )
+
+
+def verdict(items: Sequence[Item], *, named: bool) -> Exit:
+    """Return NOT_RUNNING if a service does not run: a named one at all, or any one that should."""
+    if named:
+        down = [item for item in items if item.get("state") not in _UP]
+    else:
+        down = [item for item in items if item.get("want") == "up" and item.get("state") not in _FINE]
+    return Exit.NOT_RUNNING if down else Exit.OK
