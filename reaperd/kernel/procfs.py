@@ -70,6 +70,16 @@ class Stat:
         return bool(self.flags & 0x40)
 
     @property
+    def core_dumped(self) -> bool:
+        """Tell whether it has dumped core: PF_DUMPCORE."""
+        return bool(self.flags & 0x200)
+
+    @property
+    def was_killed(self) -> bool:
+        """Tell whether a signal ended it: PF_SIGNALED; unlike `exit_code` readable by everybody."""
+        return bool(self.flags & 0x400)
+
+    @property
     def cpu_s(self) -> float:
         """Return the seconds of processor time it has used, in user and kernel mode."""
         return (self.utime + self.stime) / clock_ticks()
@@ -221,6 +231,43 @@ def environ_value(pid: int, name: bytes) -> bytes | None:
     """Return one variable of what `read_environ` tells, None where it is not there."""
     environ = read_environ(pid)
     return None if environ is None else environ.get(name)
+
+
+def last_ran_ms(pid: int) -> float | None:
+    """Return when a process was last seen running, in milliseconds of the scheduler's own clock.
+
+    For a zombie that is the moment of its death. Only differences mean anything, against the same reading of
+    a process that runs now: the clock is kept per processor (some milliseconds apart) and stands still while
+    the machine is suspended. None if the process is gone, or the kernel was built without SCHED_DEBUG.
+
+    Source: proc_sched_show_task in the kernel's kernel/sched/debug.c; the first line holds the raw name.
+    """
+    data = _read_permitted(f"/proc/{pid}/sched", _STATUS_BYTES)
+    for line in (data or b"").split(b"\n")[::-1]:  # from the end: a name with a newline in it stands first
+        name, colon, value = line.partition(b":")
+        if colon and name.strip() == b"se.exec_start":
+            return float(value)
+    return None
+
+
+def may_inspect(pid: int) -> bool:
+    """Tell whether we may look into a process as a debugger would: PTRACE_MODE_READ, ptrace(2).
+
+    Without that right its `Stat.exit_code` reads 0 whatever it was. Also False if it is gone.
+    """
+    try:
+        Path(f"/proc/{pid}/ns/pid").readlink()
+    except OSError:
+        return False
+    return True
+
+
+def may_be_zombie(pid: int) -> bool:
+    """Tell, much faster than by reading its line, that a process is no zombie; True where it may be one.
+
+    A process that can still be looked into and has a working directory has not ended: exit_fs comes first.
+    """
+    return not os.access(f"/proc/{pid}/cwd", os.F_OK)
 
 
 # --- many processes -------------------------------------------------------------------------------------

@@ -1,0 +1,189 @@
+"""Find every zombie with psutil, and what the kernel still tells of it.
+
+A zombie has ended and waits for its parent to collect its exit status. Its memory is gone, and with it its
+command line; name, user, times and status are left. Everything may vanish between two looks: what is gone
+by the time of the second is left out.
+
+How long a zombie has been one is nowhere written. Its start bounds it from above. Where the scheduler tells
+when it last ran, that is its death; time that the machine was suspended does not count there, so it bounds
+from below.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from errno import EACCES, EPERM
+from typing import Final
+
+import psutil
+
+from reaperd.errors import Exit, KernelError, ReaperdError
+from reaperd.kernel import procfs, wait
+
+_SECRET: Final = frozenset({EACCES, EPERM})
+
+
+class ScanError(ReaperdError):
+    """There was no way to look for zombies, so there may be some."""
+
+    exit_status = Exit.USAGE  # 2, as grep(1) has it: 0 and 1 are answers
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The process that should have collected a zombie."""
+
+    pid: int
+    name: str
+    command: str | None  # None where it has none or it may not be read
+    status: str  # psutil's word: running, sleeping, stopped, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Zombie:
+    """One process in state Z."""
+
+    pid: int
+    start_time: int  # clock ticks since boot; with the pid its identity
+    name: str
+    user: str  # the number where it has no name
+    ppid: int  # 0: the parent lives outside this PID namespace
+    parent: Parent | None  # None where it cannot be seen
+    started_at: float  # seconds since the epoch
+    at_most_s: float  # a zombie for no longer than this: since its start
+    at_least_s: float | None  # a zombie for this long by the scheduler's clock; None where it does not tell
+    was_killed: bool  # by a signal, known even where the status is secret
+    exit_code: int | None  # None where a signal ended it, or its status is secret
+    exit_signal: int | None
+    core_dumped: bool
+    threads: int  # above 1: the leader has ended, other threads live on; nothing to collect yet
+
+    @property
+    def is_dead_leader(self) -> bool:
+        """Tell whether other threads of it live: it looks like a zombie, but is no leak."""
+        return self.threads > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one look at the machine found."""
+
+    zombies: tuple[Zombie, ...]  # by parent, then pid
+    is_complete: bool  # False where /proc hides processes from us
+
+    @property
+    def collectable(self) -> tuple[Zombie, ...]:
+        """Return the zombies that a parent could collect now."""
+        return tuple(zombie for zombie in self.zombies if not zombie.is_dead_leader)
+
+
+def scan() -> Scan:
+    """Look at every process and return the zombies among them.
+
+    Raises:
+        ScanError: /proc is missing, or hides other users' processes and nothing was found.
+    """
+    pids = _visible_pids()
+    hidden = pids[0] != 1  # every PID namespace has a 1
+    found: list[procfs.Stat] = []
+    for pid in filter(procfs.may_be_zombie, pids):
+        try:
+            stat = procfs.read_stat(pid)
+        except KernelError as error:
+            if error.errno not in _SECRET:
+                raise
+            hidden = True
+        else:
+            found += [stat] if stat is not None and stat.is_zombie else []
+    if hidden and not found:
+        raise ScanError(
+            "cannot look at other users' processes: /proc hides them (hidepid)",
+            hint="run as root, or as a member of the group that /proc is mounted with",
+        )
+    return Scan(tuple(sorted(_details(found), key=lambda zombie: (zombie.ppid, zombie.pid))), not hidden)
+
+
+def _visible_pids() -> list[int]:
+    try:
+        return sorted(psutil.pids())
+    except OSError as error:
+        raise ScanError(f"cannot list processes: {error.strerror}", hint="is /proc mounted?") from error
+    except IndexError as error:  # psutil looks for the lowest of none
+        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?") from error
+
+
+def _details(found: Iterable[procfs.Stat]) -> Iterator[Zombie]:
+    now_ms: float | None = None
+    parents: dict[int, Parent | None] = {}
+    for stat in found:
+        now_ms = _scheduler_now_ms() if now_ms is None else now_ms
+        if stat.ppid not in parents:
+            parents[stat.ppid] = _parent(stat.ppid)
+        zombie = _zombie(stat, parents[stat.ppid], now_ms)
+        if zombie is not None:
+            yield zombie
+
+
+def _zombie(stat: procfs.Stat, parent: Parent | None, now_ms: float | None) -> Zombie | None:
+    """Return what can be told of a zombie, or None once it has been collected."""
+    try:
+        process = psutil.Process(stat.pid)
+        with process.oneshot():
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE
+            name, user, started_at = process.name(), process.username(), process.create_time()
+    except psutil.Error:
+        return None
+    if not is_zombie or not _is_still_there(stat):
+        return None
+    status = stat.exit_code if procfs.may_inspect(stat.pid) else None
+    died_ms = procfs.last_ran_ms(stat.pid)
+    age_s = stat.age_s
+    at_least_s = None
+    if died_ms is not None and now_ms is not None and not stat.is_dead_leader:
+        at_least_s = min(max(0.0, (now_ms - died_ms) / 1000), age_s)
+    return Zombie(
+        pid=stat.pid,
+        start_time=stat.start_time,
+        name=name,
+        user=user,
+        ppid=stat.ppid,
+        parent=parent,
+        started_at=started_at,
+        at_most_s=age_s,
+        at_least_s=at_least_s,
+        was_killed=stat.was_killed,
+        exit_code=None if status is None else wait.exit_code(status),
+        exit_signal=None if status is None else wait.exit_signal(status),
+        core_dumped=stat.core_dumped,
+        threads=stat.num_threads,
+    )
+
+
+def _is_still_there(stat: procfs.Stat) -> bool:
+    """Tell whether what was read in between was read of the same process: its pid may be another's by now."""
+    again = procfs.read_stat(stat.pid)
+    return again is not None and again.key == stat.key and again.is_zombie
+
+
+def _scheduler_now_ms() -> float | None:
+    """Return the present on the clock of `procfs.last_ran_ms`, some milliseconds early at most."""
+    time.sleep(0.001)  # being scheduled again brings our own reading up to date
+    return procfs.last_ran_ms(os.getpid())
+
+
+def _parent(pid: int) -> Parent | None:
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            name, status = process.name(), process.status()
+            return Parent(pid, name, _command(process), status)
+    except (psutil.Error, ValueError):  # ValueError: pid 0, outside this PID namespace
+        return None
+
+
+def _command(process: psutil.Process) -> str | None:
+    try:
+        return " ".join(process.cmdline()) or None
+    except psutil.Error:
+        return None
