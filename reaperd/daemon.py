@@ -271,10 +271,10 @@ def _run(path: Path, mask: frozenset[int]) -> int:
     try:
         log(
             "daemon.started",
+            in_another_terminal=f"{_command()} status -s {_nearest(config.daemon.socket)}",
+            services=len(config.services),
             pid=os.getpid(),
             version=__version__,
-            services=len(config.services),
-            try_also=f"{_command()} status --socket {config.daemon.socket}",
         )
         result = daemon.run()
         log("daemon.stopped", status=int(result))
@@ -287,9 +287,12 @@ def _run(path: Path, mask: frozenset[int]) -> int:
 def _command() -> str:
     """Return how a person would call reaperd here: the script beside this interpreter, or by PATH."""
     script = Path(sys.executable).with_name("reaperd")
-    if not script.exists():
-        return "reaperd"
-    return os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script)
+    return _nearest(script) if script.exists() else "reaperd"
+
+
+def _nearest(path: Path) -> str:
+    """Return the path as one would type it here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":

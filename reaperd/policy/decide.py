@@ -169,8 +169,9 @@ def _after_stop(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 
 def _by_policy(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     if not restart.due(spec.restart, run.cause):
-        state = State.EXITED if restart.succeeded(run.cause) else State.FAILED
-        return replace(run, state=state), (Emit(f"service.{state.value}"),)
+        if restart.succeeded(run.cause):
+            return replace(run, state=State.EXITED), (Emit("service.finished"),)
+        return replace(run, state=State.FAILED), (Emit("service.failed"),)
     failures = run.failures + 1
     delay_ns = restart.delay_ns(spec.backoff, failures, event.at_ns)
     waiting = replace(run, state=State.BACKOFF, failures=failures)

@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
+from typing import Final
 
 from reaperd.children.child import StageFailed
 from reaperd.children.fork import Forked, read_report
@@ -30,6 +31,8 @@ from reaperd.policy.words import (
 from reaperd.supervise import explain
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import World
+
+_ABOUT_MAIN: Final = frozenset({"service.running", "service.exited", "service.stopping", "service.killing"})
 
 Post = Callable[[Service, Event], None]
 
@@ -166,6 +169,6 @@ class Performer:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):
             problem, hint = explain.spawn_problem(service.run.cause, service.spec)
             fields.update(problem=f'cannot start "{service.spec.name}": {problem}', hint=hint)
-        elif service.latest is not None:
-            fields["pid"] = service.latest
+        elif event in _ABOUT_MAIN:
+            fields = {"pid": service.latest, **fields}
         self._log(event, service=service.spec.name, **fields)

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol, TextIO, cast
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from reaperd.telemetry.names import EVENTS
 
@@ -89,8 +89,14 @@ def _console(*, colors: bool) -> Sequence[Processor]:
     return (
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"),
-        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20),
+        _without_absent,
+        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=18, sort_keys=False),
     )
+
+
+def _without_absent(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Leave out what does not apply: a person reads what is there, a program wants every key."""
+    return {key: value for key, value in event.items() if value is not None and value is not False}
 
 
 def _json() -> Sequence[Processor]:

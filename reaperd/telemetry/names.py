@@ -7,8 +7,8 @@ from typing import Final
 
 EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     # name: (level, keys besides the common ones)
-    "daemon.started": ("info", frozenset({"pid", "version", "services", "socket", "try_also"})),
-    "daemon.reloaded": ("info", frozenset({"added", "removed", "changed", "unchanged"})),
+    "daemon.started": ("info", frozenset({"pid", "version", "services", "in_another_terminal"})),
+    "daemon.reloaded": ("info", frozenset({"added", "removed", "changed", "unchanged", "needs_restart"})),
     "daemon.reload_refused": ("error", frozenset({"problem", "hint"})),
     "daemon.stopping": ("info", frozenset({"cause"})),
     "daemon.hurried": ("warning", frozenset({"cause"})),
@@ -17,7 +17,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "daemon.turn_failed": ("error", frozenset({"step", "error", "traceback"})),
     "daemon.source_closed": ("error", frozenset({"source"})),
     "daemon.cannot_reap": ("error", frozenset({"error"})),
-    "service.starting": ("info", frozenset({"pid", "command"})),
+    "service.starting": ("info", frozenset()),
     "service.running": ("info", frozenset({"pid"})),
     "service.spawn_failed": ("error", frozenset({"stage", "errno", "problem", "hint"})),
     "service.exited": ("info", frozenset({"pid", "code", "signal", "core"})),
@@ -25,7 +25,8 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.killing": ("warning", frozenset({"pid"})),
     "service.stuck": ("error", frozenset()),
     "service.stopped": ("info", frozenset()),
-    "service.failed": ("error", frozenset({"why"})),
+    "service.finished": ("info", frozenset()),
+    "service.failed": ("error", frozenset()),
     "service.backoff": ("warning", frozenset({"failures", "delay"})),
     "orphan.adopted": ("info", frozenset({"pid", "name"})),
     "orphans.reaped": ("info", frozenset({"count", "orphans", "services"})),
