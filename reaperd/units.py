@@ -1,4 +1,4 @@
-"""Durations, sizes and signal names: read what a person writes, print what a person reads.
+"""Durations, sizes, signal names and words: read what a person writes, print what a person reads.
 
 Every reader raises ValueError with a text that reads well after the name of the key, such as
 `service.web.stop.timeout: `. What a printer prints, its reader reads back to the same number.
@@ -57,6 +57,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{by_folded[close[0]]}"?' if close else ""
 
 
+def shown(value: str | float) -> str:
+    """Return `value` for a message: bounded, and with nothing in it that a terminal would obey."""
+    if isinstance(value, int):  # str() itself refuses an integer of some thousand digits
+        return str(value) if abs(value) < 10**20 else "this integer"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in value[:_LONGEST])
+    return f'"{text}{"..." if len(value) > _LONGEST else ""}"'
+
+
 def parse_duration(text: str | float) -> int:
     """Return nanoseconds; a bare number, written as text or not, is seconds.
 
@@ -67,21 +77,21 @@ def parse_duration(text: str | float) -> int:
         raise ValueError(f"a boolean is not a duration; {_DURATION_HELP}")  # noqa: TRY004  # one type for all
     total = _duration_of_text(text) if isinstance(text, str) else _duration_of_number(text)
     if total > MAX_DURATION_NS:
-        raise ValueError(f"{_shown(text)} is too long; at most {format_duration(MAX_DURATION_NS)} is allowed")
+        raise ValueError(f"{shown(text)} is too long; at most {format_duration(MAX_DURATION_NS)} is allowed")
     return total
 
 
 def _duration_of_number(seconds: float) -> int:
     if not 0 <= seconds < float("inf"):  # NaN fails every comparison
         raise ValueError(
-            f"{_shown(seconds)} is not a duration: it is negative or not finite; {_DURATION_HELP}"
+            f"{shown(seconds)} is not a duration: it is negative or not finite; {_DURATION_HELP}"
         )
     # Bounded before it is multiplied: a float may overflow to infinity.
     return round(min(seconds, MAX_DURATION_NS) * _DURATIONS["s"])
 
 
 def _duration_of_text(text: str) -> int:
-    wrong = ValueError(f"{_shown(text)} is not a duration; {_DURATION_HELP}")
+    wrong = ValueError(f"{shown(text)} is not a duration; {_DURATION_HELP}")
     if len(text) > _LONGEST:
         raise wrong
     number, unit, rest = _split(text)
@@ -124,14 +134,14 @@ def parse_size(text: str | int) -> int:
         raise ValueError(f"a boolean is not a size; {_SIZE_HELP}")  # noqa: TRY004  # one type for all
     total = _size_of_text(text) if isinstance(text, str) else text
     if total < 0:
-        raise ValueError(f"{_shown(total)} is not a size: it is negative; {_SIZE_HELP}")
+        raise ValueError(f"{shown(total)} is not a size: it is negative; {_SIZE_HELP}")
     if total > MAX_SIZE:
-        raise ValueError(f"{_shown(text)} is too large; at most {MAX_SIZE} bytes are allowed")
+        raise ValueError(f"{shown(text)} is too large; at most {MAX_SIZE} bytes are allowed")
     return total
 
 
 def _size_of_text(text: str) -> int:
-    wrong = ValueError(f"{_shown(text)} is not a size; {_SIZE_HELP}")
+    wrong = ValueError(f"{shown(text)} is not a size; {_SIZE_HELP}")
     if len(text) > _LONGEST:
         raise wrong
     number, unit, rest = _split(text)
@@ -173,13 +183,13 @@ def parse_signal(text: str | int) -> int:
     number = _realtime(name)
     if number is None:
         names = [known.removeprefix("SIG") for known in signal.Signals.__members__]
-        raise ValueError(f"{_shown(text)} is not a signal; {_SIGNAL_HELP}{suggest(name, names)}")
+        raise ValueError(f"{shown(text)} is not a signal; {_SIGNAL_HELP}{suggest(name, names)}")
     return number
 
 
 def _usable(number: int) -> int:
     if number not in signal.valid_signals():
-        raise ValueError(f"{_shown(number)} is not a signal that can be sent; {_SIGNAL_HELP}")
+        raise ValueError(f"{shown(number)} is not a signal that can be sent; {_SIGNAL_HELP}")
     return number
 
 
@@ -206,16 +216,6 @@ def format_signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _shown(value: str | float) -> str:
-    """Return `value` for a message: bounded, and without characters that a terminal would obey."""
-    if isinstance(value, int):  # str() itself refuses an integer of some thousand digits
-        return str(value) if abs(value) < 10**20 else "this integer"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = "".join(char if char.isprintable() else "?" for char in value[:_LONGEST])
-    return f'"{text}{"..." if len(value) > _LONGEST else ""}"'
 
 
 def _split(text: str) -> tuple[str, str, str]:

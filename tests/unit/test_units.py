@@ -13,6 +13,7 @@ from reaperd.units import (
     parse_duration,
     parse_signal,
     parse_size,
+    shown,
     suggest,
 )
 
@@ -244,3 +245,10 @@ def test_suggestions_ignore_case_and_stay_silent_without_a_likely_word() -> None
     """A near word is offered as it is spelt; a far one is not offered at all."""
     assert suggest("Restrat", ["restart", "user"]) == '; did you mean "restart"?'
     assert suggest("zzz", ["restart", "user"]) == ""
+
+
+def test_shown_text_cannot_reach_a_terminal() -> None:
+    """Control characters are spelt out and long texts cut, so that a message is one readable line."""
+    assert shown("a\x1b[2J\n") == r'"a\x1b[2J\n"'
+    assert shown("x" * 1000) == '"' + "x" * 64 + '..."'
+    assert shown(2.5) == "2.5"
