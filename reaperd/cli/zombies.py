@@ -1,45 +1,75 @@
 """reaperd zombies: every zombie on this machine."""
 
-import json
-import shutil
-import sys
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from reaperd.cli.command import Command, json_option
+from reaperd.cli.render import Column, Screen, cell, printable, put, put_json, span, stdout_screen, table
 from reaperd.errors import Exit
+
+if TYPE_CHECKING:
+    from reaperd.zombies.scan import Scan, Zombie
+
+_COLUMNS: Final = (
+    Column("PID", right=True),
+    Column("NAME"),
+    Column("USER"),
+    Column("ZOMBIE FOR", right=True),
+    Column("ENDED BY"),
+    Column("PARENT"),
+)
+_LONGEST_NAME: Final = 24  # more would push the parent off the screen
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  reaperd zombies
-  reaperd zombies --json | jq '.items[].ppid'
-  reaperd zombies || echo "somebody does not wait for its children"
-""",
+    cls=Command,
+    exits="0: there is none. 1: there are some. 2: could not look.",
+    examples=(
+        "reaperd zombies",
+        "reaperd zombies --json | jq '.items[].ppid'",
+        "watch -n 5 reaperd zombies",
+    ),
 )
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, schema reaperd.zombies/1.")
-@click.pass_context
-def zombies(context: click.Context, *, is_json: bool) -> None:
+@json_option
+def zombies(*, as_json: bool) -> int:
     """List every zombie: who it was, since when, how it ended, and who should have waited for it.
 
-    "Zombie for" is counted by the scheduler's clock, which stands still while the machine is suspended; where
-    the kernel does not tell, the time since the process was started is given as "at most". A process whose
-    first thread has ended while others live looks like a zombie too; it is listed and not counted.
+    The time is counted by the scheduler's clock, which stands still while the machine is suspended. Where the
+    kernel does not tell it, the time since the start of the process bounds it from above and is marked "<".
 
-    Leaves with 0 if there is none, 1 if there are some, 2 if it could not look.
+    A process whose first thread has ended while others live looks like a zombie in ps; it is listed and not
+    counted, for there is nothing to collect.
     """
-    # Imported here: psutil costs more than the rest of the command line together.
-    from reaperd.zombies.report import as_json, as_text  # noqa: PLC0415
+    # Imported here: the help does without psutil.
+    from reaperd.zombies import report  # noqa: PLC0415
     from reaperd.zombies.scan import scan  # noqa: PLC0415
 
     found = scan()
-    if is_json:
-        click.echo(json.dumps(as_json(found)))
+    if as_json:
+        put_json(report.as_json(found))
     else:
-        click.echo(as_text(found, width=terminal_width()))
-    context.exit(Exit.FAILED if found.collectable else Exit.OK)
+        put(as_text(found, stdout_screen()))
+    return Exit.FAILED if found.collectable else Exit.OK
 
 
-def terminal_width() -> int | None:
-    """Return the columns of the terminal that stdout is, None where it is none: then nothing is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def as_text(found: "Scan", screen: Screen) -> str:
+    """Return the table, if there is anything to put in it, and the remarks."""
+    from reaperd.zombies.report import remarks  # noqa: PLC0415  # see above
+
+    shown = table(_COLUMNS, [_row(zombie) for zombie in found.zombies], screen) if found.zombies else ""
+    return shown + "".join(f"{line}\n" for line in remarks(found))
+
+
+def _row(zombie: "Zombie") -> tuple[str, ...]:
+    from reaperd.zombies.report import decodable, ending, parent_words  # noqa: PLC0415  # see above
+
+    since = span(zombie.at_most_s) if zombie.at_least_s is None else span(zombie.at_least_s)
+    return (
+        str(zombie.pid),
+        cell(decodable(zombie.name))[:_LONGEST_NAME],
+        cell(zombie.user),
+        since if zombie.at_least_s is not None else f"< {since}",
+        ending(zombie),
+        printable(decodable(parent_words(zombie))),
+    )

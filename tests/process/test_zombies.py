@@ -32,7 +32,7 @@ from tests.support.processes import (
     wait_zombie,
 )
 
-COMMAND: Final = [sys.executable, "-c", "from reaperd.cli.zombies import zombies; zombies()"]
+COMMAND: Final = [sys.executable, "-c", "from reaperd.cli.main import main; main()", "zombies"]
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -155,7 +155,7 @@ def test_a_hostile_name_cannot_reach_the_terminal() -> None:
     """Escapes, newlines and broken bytes in a zombie's name are spelt out."""
     text, name = call_in_pid_namespace(_hostile_name)
     assert "\x1b" not in text
-    assert "\\x1b[2J) Z\\n\\xff" in text
+    assert "\\x1b[2J) Z\\x0a\\xff" in text
     assert len(text.splitlines()) == 2
     assert name == "\x1b[2J) Z\n\\xff"
 
