@@ -65,6 +65,11 @@ class Stat:
         return self.state == "Z" and self.num_threads > 1
 
     @property
+    def is_kernel_thread(self) -> bool:
+        """Tell whether no program runs in it: PF_KTHREAD."""
+        return bool(self.flags & 0x200000)
+
+    @property
     def never_execed(self) -> bool:
         """Tell whether it still runs the program of who forked it: PF_FORKNOEXEC."""
         return bool(self.flags & 0x40)
