@@ -1,4 +1,4 @@
-"""reaperd start, stop, restart, reload and shutdown: ask the daemon to act, and say what came of it."""
+"""reaperd start, stop, restart and shutdown: ask the daemon to act, and say what came of it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,6 @@ from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_sc
 from reaperd.errors import Exit
 
 _EXITS: Final = "0: done. 1: not done for at least one service. 4: there is no such service. 69: no daemon."
-_DAEMON_EXITS: Final = "0: done. 1: not done. 69: no daemon. 78: the configuration has problems."
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd start web", "reaperd start --no-wait all"))
@@ -48,18 +47,6 @@ def stop(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | No
 def restart(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
     """Stop services, then start them again; `all` means every one."""
     return _act("restart", names, wait=wait, as_json=as_json, socket=socket)
-
-
-@click.command(cls=Command, exits=_DAEMON_EXITS, examples=("reaperd check FILE && reaperd reload",))
-@wait_option
-@json_option
-@socket_option
-def reload(*, wait: bool, as_json: bool, socket: Path | None) -> int:
-    """Let the daemon read its configuration again.
-
-    Services that did not change keep running. A configuration with problems changes nothing.
-    """
-    return _act("reload", (), wait=wait, as_json=as_json, socket=socket)
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd shutdown", "reaperd shutdown --no-wait"))

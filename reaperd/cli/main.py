@@ -25,7 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "start": ("actions", "Start services."),
     "stop": ("actions", "Stop services, with everything they started."),
     "restart": ("actions", "Stop services, then start them again."),
-    "reload": ("actions", "Let the daemon read its configuration again."),
+    "reload": ("reload", "Let the daemon read its configuration again."),
     "shutdown": ("actions", "Stop every service, then the daemon."),
     "tree": ("tree", "Show processes by session and process group."),
     "zombies": ("zombies", "Find zombies, and who should have reaped them."),

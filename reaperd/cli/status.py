@@ -57,6 +57,7 @@ def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int
         put_json(answer)
     else:
         put(table(_COLUMNS, [_row(item) for item in items], stdout_screen()))
+        put(unclaimed(answer.get("unclaimed")))
     return verdict(items, named=bool(names))
 
 
@@ -69,6 +70,13 @@ def _row(item: Item) -> Sequence[str]:
         cell(item.get("restarts")),
         cell(item.get("why")),
     )
+
+
+def unclaimed(pids: object) -> str:
+    """Return a line about adopted processes that belong to no service, or nothing where there is none."""
+    if not isinstance(pids, list) or not pids:
+        return ""
+    return f"\nunclaimed, of no service: pid {', '.join(cell(pid) for pid in pids)}\n"
 
 
 def verdict(items: Sequence[Item], *, named: bool) -> Exit:

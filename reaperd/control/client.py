@@ -17,7 +17,7 @@ from reaperd.errors import Exit, ReaperdError, UnavailableError
 TIMEOUT_S: Final = 10.0
 _CHUNK_BYTES: Final = 65536
 _HEAD_MAX_BYTES: Final = 16 * 1024
-_EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "bad-configuration": Exit.CONFIG}
+_EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "configuration": Exit.CONFIG}
 
 Reply = dict[str, Any]  # Any: whatever JSON the daemon sent
 
@@ -91,12 +91,14 @@ class Client:
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES)
         http.send(h11.Request(method="GET", target="/", headers=[("Host", "reaperd")]))
         http.send(h11.EndOfMessage())
-        status, body = 0, bytearray()
+        status, body, is_over = 0, bytearray(), False
         try:
             while True:
                 match http.next_event():
                     case h11.NEED_DATA:
-                        http.receive_data(sock.recv(_CHUNK_BYTES))
+                        data = sock.recv(_CHUNK_BYTES)
+                        is_over = not data
+                        http.receive_data(data)
                     case h11.Response(status_code=status):
                         pass
                     case h11.Data(data=data):
@@ -106,7 +108,7 @@ class Client:
                     case h11.ConnectionClosed():
                         break
         except h11.RemoteProtocolError as error:
-            if status or http.trailing_data[0]:
+            if not is_over:
                 raise self._strange(error) from error
         raise self._error("it ended before it answered", "its log says why")
 

@@ -97,16 +97,24 @@ class Server:
         else:
             self._follow(client)
 
+    def stop_listening(self) -> None:
+        """Let nobody in any more, while those who are here may still get their answers."""
+        if self._listener.fileno() >= 0:
+            self._poller.drop(self._listener.fileno())
+            self._listener.close()
+            self._paused_until_ns = None
+
     def close(self) -> None:
-        """Stop listening and part with every client; who still waits is told that the daemon ends."""
+        """Part with every client, and stop listening; who still waits is told that the daemon ends.
+
+        Who waits for the daemon's end takes its closed connection for that: let this be the last step.
+        """
+        self.stop_listening()
         ending = refusal(503, "ending", "cannot answer: the daemon is ending")
         for ticket in list(self._waiting):
             self.answer(ticket, ending)
         for client in list(self._clients.values()):
             self._leave(client)
-        if self._listener.fileno() >= 0:
-            self._poller.drop(self._listener.fileno())
-            self._listener.close()
 
     # --- clients come -----------------------------------------------------------------------------------
 
@@ -146,7 +154,8 @@ class Server:
 
     def _listen(self) -> None:
         self._paused_until_ns = None
-        self._poller.watch(self._listener.fileno(), self, READ)
+        if self._listener.fileno() >= 0:
+            self._poller.watch(self._listener.fileno(), self, READ)
 
     # --- clients act ------------------------------------------------------------------------------------
 

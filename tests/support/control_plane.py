@@ -56,9 +56,14 @@ class FakeDaemon:
                 return unknown_service(name, self.states)
         if ask.verb == "shutdown":
             self.ended = True
+            return Answer(200, {"schema": "reaperd.action/1", "items": []})
         if ask.verb == "reload" and "broken" in self.states:
             return refusal(
-                422, "bad-configuration", "cannot use this configuration: 1 problem\n  line 1: no", "fix it"
+                422, "configuration", "cannot use this configuration: 1 problem\n  f:1: no", "mend it"
+            )
+        if ask.verb == "reload":
+            return Answer(
+                200, {"schema": "reaperd.reload/1", "added": ["new"], "changed": [], "removed": ["old"]}
             )
         return Answer(200, self._body(ask, list(names)))
 
@@ -131,7 +136,11 @@ class Plane:
         """Return a client that is connected, and does not wait for ever."""
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.settimeout(10)
-        client.connect(str(self.path))
+        try:
+            client.connect(str(self.path))
+        except OSError:
+            client.close()
+            raise
         return client
 
     def close(self) -> None:
