@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "zombies": ("zombies", "Find zombies, and who should have reaped them."),
     "init": ("init", "Be the init of a container: run one command, reap everything."),
 }
+_WRITING: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})  # write(2)
 _INTERRUPTED: Final = 130  # 128 + SIGINT
 _NOBODY_READS: Final = 141  # 128 + SIGPIPE: what a program without Python's handling would end with
 
@@ -92,17 +93,15 @@ def _guarded(arguments: list[str]) -> int:
     """Run a command and turn every way it can end into an exit status."""
     try:
         status = _run(arguments)
-        _flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while an error can still be told
     except ReaperdError as error:
         _complain(error)
         return error.exit_status
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     except OSError as error:
-        if error.errno != errno.EPIPE:
-            raise
-        _silence()
-        return _NOBODY_READS
+        return _unwritten(error)
     return status
 
 
@@ -118,17 +117,15 @@ def _run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else Exit.OK
 
 
-def _flush() -> None:
-    """Write out what was printed while an error can still be told."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _silence()
-        raise ReaperdError(f"cannot write to standard output: {error.strerror}") from error
+def _unwritten(error: OSError) -> int:
+    """Return the exit status for output that could not be written; any other failure is a bug, and raised."""
+    if error.errno not in _WRITING:
+        raise error
+    _silence()
+    if error.errno == errno.EPIPE:
+        return _NOBODY_READS
+    _complain(ReaperdError(f"cannot write to standard output: {error.strerror}"))
+    return Exit.FAILED
 
 
 def _silence() -> None:

@@ -40,8 +40,12 @@ class FakeDaemon:
             raise self.raising
         if self.slow and ask.wait:
             self.pending[ticket] = ask
+            self.waits(ask)
             return None
         return self.do(ask)
+
+    def waits(self, ask: Ask) -> None:
+        """Somebody waits from now on; a test may want to know."""
 
     def hung_up(self, ticket: int) -> None:
         """Forget the ask."""

@@ -4,7 +4,8 @@
 
 It prints "ready" once it listens, serves the named services, and ends when it is asked to shut down or its
 standard input ends. A service called `failed`, `stopped`, `exited` or `starting` is so; `stuck` fails to
-start. With --slow, what waits is answered after a line arrives on standard input.
+start. With --slow, what waits is announced as "waits PID" and answered after a line arrives on standard
+input.
 """
 
 import os
@@ -14,10 +15,19 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from reaperd.control.words import Ask
 from reaperd.loop.poller import READ, Phase
 from tests.support.control_plane import FakeDaemon, Plane
 
 _STATES: Final = ("failed", "stopped", "exited", "starting")
+
+
+class TellingDaemon(FakeDaemon):
+    """Says on standard output who waits."""
+
+    def waits(self, ask: Ask) -> None:
+        """Say so."""
+        print("waits", ask.peer.pid, flush=True)  # noqa: T201  # whoever started us waits for this
 
 
 class Script:
@@ -47,7 +57,7 @@ class Script:
 def serve(path: Path, words: list[str]) -> None:
     """Serve until told to end."""
     names = [word for word in words if not word.startswith("--")]
-    daemon = FakeDaemon(*names, slow="--slow" in words)
+    daemon = TellingDaemon(*names, slow="--slow" in words)
     daemon.states.update({name: name for name in names if name in _STATES})
     made = Plane(path, daemon)
     made.poller.watch(sys.stdin.fileno(), Script(made, daemon), READ)
