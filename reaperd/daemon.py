@@ -22,7 +22,7 @@ from reaperd.config.parse import load
 from reaperd.config.spec import Config
 from reaperd.control.listen import listen, tidy
 from reaperd.control.server import Server
-from reaperd.errors import Exit, ReaperdError
+from reaperd.errors import ReaperdError
 from reaperd.kernel import fds, prctl
 from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
@@ -65,7 +65,7 @@ class Daemon:
         self._server = Server(listen(config.daemon.socket), self._poller, self._verbs, self._clock)
         self._verbs.say = self._server.answer
 
-    def run(self) -> Exit:
+    def run(self) -> int:
         """Start every service and turn until all is over; signals in `HANDLED` are blocked by the caller."""
         wakeup = Wakeup()
         signal.signal(signal.SIGCHLD, self._children.reaper.handle)
@@ -73,6 +73,7 @@ class Daemon:
             signal.signal(number, self._note_signal)
         for spec in self._verbs.config.services:
             self._supervisor.add(spec)
+        self._supervisor.arrange(self._supervisor.services)
         self._supervisor.start(list(self._supervisor.services))
         loop = Loop(self._poller, wakeup, HANDLED, self)
         self.settle()
@@ -109,6 +110,9 @@ class Daemon:
     def settle(self) -> None:
         """Decide and perform until quiet, then answer who waited for it."""
         self._supervisor.settle()
+        if self._supervisor.ending is not None:
+            self._shutdown.follow(self._supervisor.ending)
+            self._supervisor.settle()
         self._shutdown.step()
         self._verbs.settle()
 

@@ -96,6 +96,10 @@ class Children:
         """Send a signal to the whole tree of a run as it is now."""
         sweep.send_to_all(self._family.members(run_id), number)
 
+    def signal_main(self, pid: int, number: int, *, group: bool) -> None:
+        """Send a signal to an unreaped main process, or to the process group that it leads."""
+        sweep.send_to_leader(pid, number, group=group)
+
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""
         return sweep.kill(self._sweep(run_id), lambda: self._family.members(run_id))

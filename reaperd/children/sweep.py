@@ -61,6 +61,24 @@ def send_to_all(stats: Iterable[Stat], number: int) -> None:
             send(stat, signal.SIGCONT)
 
 
+def send_to_leader(pid: int, number: int, *, group: bool) -> None:
+    """Send a signal to a child of ours that is not reaped yet, or to the group that it leads.
+
+    Unreaped, its pid and the number of its group are nobody else's; before its setsid there is no such
+    group yet, and the process alone gets the signal.
+    """
+    for each in (number, signal.SIGCONT):
+        try:
+            if group:
+                os.killpg(pid, each)
+            else:
+                os.kill(pid, each)
+        except ProcessLookupError:
+            os.kill(pid, each)
+        except PermissionError:
+            continue  # all of them are another user's, by setuid
+
+
 def kill(sweep: Sweep, members: Callable[[], list[Stat]]) -> Progress:
     """Stop who is new until nobody is, then kill all; `members` walks the tree afresh."""
     for _ in range(SWEEPS_A_TURN):

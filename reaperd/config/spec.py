@@ -1,7 +1,7 @@
 """What a configuration says, resolved and frozen: no text is left to interpret here.
 
-Durations are integers of nanoseconds, signals are numbers, defaults are filled in. Two specs are equal
-exactly when nothing about the service would have to change: a reload compares them.
+Durations are integers of nanoseconds, signals are numbers, variables are expanded, defaults are filled in.
+Two specs are equal exactly when nothing about the service would have to change: a reload compares them.
 """
 
 from dataclasses import dataclass, field
@@ -20,15 +20,97 @@ class Restart(Enum):
     ALWAYS = "always"
 
 
+class Scope(Enum):
+    """Who gets the first signal of a stop; at the deadline it is the whole tree in any case."""
+
+    MAIN = "main"
+    GROUP = "group"
+    TREE = "tree"
+
+
+class Essential(Enum):
+    """Which end of a service ends the daemon too."""
+
+    FAILURE = "failure"
+    EXIT = "exit"
+
+
+class HealthAction(Enum):
+    """What follows when a service does not answer any more."""
+
+    RESTART = "restart"
+    REPORT = "report"
+
+
+class ZombieAction(Enum):
+    """What follows when a service leaves its dead children lying about."""
+
+    REPORT = "report"
+    NUDGE = "nudge"
+    RESTART = "restart"
+
+
+class NotifyAccess(Enum):
+    """Whose notifications count as the service's own."""
+
+    TREE = "tree"
+    MAIN = "main"
+
+
+class Overlap(Enum):
+    """What a schedule does when the last run has not ended yet."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+
+
+class Sink(Enum):
+    """Where the lines of a service go, besides a file of its own."""
+
+    INHERIT = "inherit"
+    PREFIX = "prefix"
+    JSON = "json"
+    JOURNAL = "journal"
+    SYSLOG = "syslog"
+    NULL = "null"
+    STDOUT = "stdout"  # of the standard error only: with the standard output
+
+
+class LogFormat(Enum):
+    """What the daemon's own lines look like."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+    JOURNAL = "journal"
+
+
+class LogLevel(Enum):
+    """Which of the daemon's own lines are written: these and what is worse."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before the next try: `initial * factor^(failures-1)`, at most `max`, give or take `jitter`."""
+    """How long to wait before the next try: `initial * factor ** (failures - 1)`, at most `max`."""
 
     initial_ns: int = SECOND_NS // 2
     factor: float = 2.0
     max_ns: int = 30 * SECOND_NS
-    jitter: float = 0.1  # a share of the delay, 0 to 1
+    jitter: float = 0.1  # give or take this share of the delay, 0 to 1
     reset_after_ns: int = 10 * SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class StartLimit:
+    """How many starts within an interval are tried before giving up."""
+
+    count: int = 5
+    interval_ns: int = 60 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +119,198 @@ class Stop:
 
     signal: int = 15
     timeout_ns: int = 10 * SECOND_NS
+    command: tuple[str, ...] = ()  # run in place of the signal; empty for none
+    scope: Scope = Scope.TREE
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How a service is asked to read its own configuration again: by a signal or by a command."""
+
+    signal: int | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyCheck:
+    """Well when it says so: READY=1, sd_notify(3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FdCheck:
+    """Well when it writes a newline to this descriptor, or so says s6's readiness."""
+
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogCheck:
+    """Well when a line of its output matches a regular expression."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class DelayCheck:
+    """Well when it has lived for so long."""
+
+    delay_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TcpCheck:
+    """Well when it accepts a connection."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """Well when it answers with a status of 200 to 399."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecCheck:
+    """Well when this command exits with 0."""
+
+    command: tuple[str, ...]
+
+
+Ready = NotifyCheck | FdCheck | LogCheck | DelayCheck | TcpCheck | HttpCheck | ExecCheck
+Asking = TcpCheck | HttpCheck | ExecCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a running service is asked whether it still answers."""
+
+    check: Asking
+    interval_ns: int = 10 * SECOND_NS
+    timeout_ns: int = 2 * SECOND_NS
+    failures: int = 3  # in a row, before `action`
+    action: HealthAction = HealthAction.RESTART
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One resource limit: setrlimit(2). -1 is RLIM_INFINITY."""
+
+    resource: int
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A file of the service's own, turned over by size and age."""
+
+    path: str
+    max_size: int | None = None  # bytes
+    max_age_ns: int | None = None
+    keep: int = 5  # old files, besides the one written to
+    compress: bool = False
+    max_line: int = 64 << 10  # bytes; a longer line is cut and marked
+    buffer: int = 1 << 20  # bytes held while the file cannot be written
+
+
+Output = Sink | LogFile
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """Times of the wall clock, as crontab(5) writes them."""
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """A time apart, by the monotonic clock."""
+
+    interval_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a service is started by itself."""
+
+    when: Cron | Every
+    overlap: Overlap = Overlap.SKIP
+
+
+@dataclass(frozen=True, slots=True)
+class ZombieWatch:
+    """How many dead children of which age a service may leave before something is done."""
+
+    age_ns: int = 30 * SECOND_NS
+    limit: int = 1
+    action: ZombieAction = ZombieAction.REPORT
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """One service as its user wants it."""
+    """One service, or one instance of it, as its user wants it."""
 
-    name: str
+    name: str  # of an instance: `base:instance`
     command: tuple[str, ...]
     directory: str | None = None
     user: str | None = None
     group: str | None = None
-    environment: tuple[tuple[str, str], ...] = ()  # sorted by name
+    environment: tuple[tuple[str, str], ...] = ()  # sorted by name; files first, the table over them
     restart: Restart = Restart.ON_FAILURE
     backoff: Backoff = field(default_factory=Backoff)
     stop: Stop = field(default_factory=Stop)
+    base: str = ""  # the name in the file, where it is not `name`
+    instance: int | None = None
+    supplementary_groups: tuple[str, ...] | None = None  # None: those of the user
+    umask: int | None = None
+    nice: int | None = None
+    oom_score_adj: int | None = None
+    clear_environment: bool = False
+    requires: tuple[str, ...] = ()  # names as in the file: of a service with instances, all of them
+    after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    start_limit: StartLimit | None = None
+    success_exit_codes: tuple[int, ...] = (0,)  # sorted
+    success_signals: tuple[int, ...] = ()  # sorted
+    ready: Ready | None = None  # None: as soon as it runs
+    ready_timeout_ns: int = 30 * SECOND_NS
+    health: Health | None = None
+    reload: Reload | None = None
+    essential: Essential | None = None
+    limits: tuple[Limit, ...] = ()  # sorted by resource
+    stdout: Output = Sink.INHERIT
+    stderr: Output = Sink.INHERIT
+    on_failure: tuple[str, ...] = ()
+    on_exit: tuple[str, ...] = ()
+    oneshot: bool = False
+    schedule: Schedule | None = None
+    zombies: ZombieWatch | None = None
+    notify_access: NotifyAccess = NotifyAccess.TREE
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The daemon's own lines."""
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Who may ask the daemon what. A role's names are users, and groups with an `@` before them."""
+
+    mode: int = 0o600
+    group: str | None = None
+    read: tuple[str, ...] = ()
+    operate: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ()
+    tcp: tuple[str, int] | None = None  # host and port
+    token_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +319,16 @@ class DaemonSpec:
 
     socket: Path
     state_dir: Path
+    log: Log = field(default_factory=Log)
+    shutdown_timeout_ns: int = 90 * SECOND_NS
+    control: Control = field(default_factory=Control)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration; services stand in the order of the file."""
+    """A whole configuration; services stand in the order of the files."""
 
     source: Path
     daemon: DaemonSpec
     services: tuple[ServiceSpec, ...]
+    files: tuple[Path, ...] = ()  # all that were read, the first being `source`

@@ -1,34 +1,51 @@
 """The state machine of a service: one table, every pair of state and event in exactly one place.
 
 A pair is handled (`TABLE`), ignored on purpose (`IGNORED`) or impossible: the last is a bug in the caller
-and an assertion. Timer events may arrive one event late, since several can come due in one turn and an
-earlier one may have moved the run on: so they are ignored wherever they are not handled.
+and an assertion. What is timed or looked for from outside (timers, checks, readiness, requirements) may
+arrive one event late, since several things can happen in one turn and an earlier one may have moved the run
+on: so it is ignored wherever it is not handled.
 
-Every end of a main process first empties the run's tree: STOPPING, with the cause kept. Once the tree is
-empty the run is STOPPED where the user wants it down, STARTING where a restart was asked for, and
-otherwise whatever the restart policy says.
+Every start first waits for its requirements, if only for a moment: WAITING, until the supervisor finds that
+nothing holds it. Every end of a main process first empties the run's tree: STOPPING, with the cause kept.
+Once the tree is empty the run is STOPPED where the user wants it down, starts where a restart was asked
+for, and otherwise does whatever the restart policy says.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from reaperd.config.spec import ServiceSpec
+from reaperd.config.spec import Essential, Overlap, ServiceSpec
 from reaperd.policy import restart, stop
 from reaperd.policy.words import (
+    Action,
     After,
+    ArmSchedule,
     ArmTimer,
+    AwaitReady,
+    Awaits,
     BackoffOver,
+    CancelSchedule,
     CancelTimer,
+    CheckFailed,
     Decision,
     Emit,
+    EndChecks,
+    EndDaemon,
     Event,
     Fork,
     GraceOver,
+    HookKind,
     MainExited,
+    NotReady,
     Ready,
+    ReadyLate,
+    RequirementsMet,
     RestartAsked,
     Run,
+    RunHook,
+    ScheduleDue,
+    Spawned,
     SpawnFailed,
     Stable,
     StartAsked,
@@ -36,7 +53,9 @@ from reaperd.policy.words import (
     StopAsked,
     Timer,
     TreeEmpty,
+    Unhealthy,
     Want,
+    WatchHealth,
 )
 
 Step = Callable[[Run, Event, ServiceSpec], Decision]
@@ -60,30 +79,82 @@ def decide(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     return after, actions
 
 
-def _start(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
-    return _starting(replace(run, want=Want.UP, failures=0))
+# --- on the way up --------------------------------------------------------------------------------------
 
 
-def _starting(run: Run) -> Decision:
-    return replace(run, state=State.STARTING, rung=0), (Emit("service.starting"), Fork())
+def _start(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
+    wanted = replace(run, want=Want.UP, failures=0, starts=(), gave_up=False, queued=False)
+    if spec.schedule is not None:
+        return _await_schedule(wanted, ArmSchedule())
+    return _begin(wanted), ()
 
 
-def _start_now(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    started, actions = _start(run, event, spec)
-    return started, (CancelTimer(Timer.BACKOFF), *actions)
+def _begin(run: Run) -> Run:
+    return replace(run, state=State.WAITING, awaits=Awaits.REQUIREMENTS)
+
+
+def _await_schedule(run: Run, *actions: Action) -> Decision:
+    return replace(run, state=State.WAITING, awaits=Awaits.SCHEDULE), actions
+
+
+def _met(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    if run.awaits is Awaits.SCHEDULE:
+        return run, ()
+    starts = restart.recent((*run.starts, event.at_ns), spec.start_limit, event.at_ns)
+    starting = replace(run, state=State.STARTING, rung=0, starts=starts)
+    return starting, (Emit("service.starting"), Fork())
+
+
+def _due(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
+    if run.awaits is Awaits.REQUIREMENTS:
+        return run, (Emit("service.skipped"),)
+    return _begin(replace(run, failures=0, starts=(), gave_up=False)), ()
+
+
+def _due_while_busy(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
+    if spec.schedule is not None and spec.schedule.overlap is Overlap.QUEUE:
+        return replace(run, queued=True), ()
+    return run, (Emit("service.skipped"),)
+
+
+def _start_waiting(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
+    # Asked for by hand, a scheduled service runs now; one that is held stays held.
+    return _begin(replace(run, failures=0, starts=(), gave_up=False)), ()
+
+
+def _start_now(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
+    wanted = replace(run, want=Want.UP, failures=0, starts=(), gave_up=False)
+    return _begin(wanted), (CancelTimer(Timer.BACKOFF),)
 
 
 def _retry(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
-    return _starting(replace(run, restarts=run.restarts + 1))
+    return _begin(replace(run, restarts=run.restarts + 1)), ()
+
+
+def _spawned(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    if spec.ready is None:
+        return _ready(run, event, spec)
+    late = ArmTimer(Timer.READY, event.at_ns + spec.ready_timeout_ns)
+    return run, (Emit("service.spawned"), late, AwaitReady())
 
 
 def _ready(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     stable = ArmTimer(Timer.STABLE, event.at_ns + spec.backoff.reset_after_ns)
-    return replace(run, state=State.RUNNING), (Emit("service.running"), stable)
+    actions: tuple[Action, ...] = (Emit("service.running"), stable)
+    if spec.ready is not None:
+        actions = (EndChecks(), CancelTimer(Timer.READY), *actions)
+    if spec.health is not None:
+        actions = (*actions, WatchHealth())
+    return replace(run, state=State.RUNNING), actions
 
 
 def _stable(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
     return replace(run, failures=0), ()
+
+
+# --- on the way down ------------------------------------------------------------------------------------
+
+_QUIET: Final[tuple[Action, ...]] = (EndChecks(), CancelTimer(Timer.READY), CancelTimer(Timer.STABLE))
 
 
 def _spawn_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
@@ -96,82 +167,104 @@ def _spawn_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 
 
 def _exited(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    ended = replace(_with_cause(run, event), state=State.STOPPING, after=After.POLICY, rung=0)
-    rest = stop.climb(spec.stop, 0, event.at_ns)
-    return ended, (_told_exit(event), CancelTimer(Timer.STABLE), *rest)
+    assert isinstance(event, MainExited)
+    ended = replace(run, state=State.STOPPING, after=After.POLICY, rung=0, cause=event.cause)
+    return ended, (_told_exit(event), *_QUIET, *stop.clear(spec.stop, event.at_ns))
 
 
-def _exited_while_stopping(run: Run, event: Event, _spec: ServiceSpec) -> Decision:
-    return _with_cause(run, event), (_told_exit(event),)
+def _exited_while_stopping(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    assert isinstance(event, MainExited)
+    rest = stop.main_gone(spec.stop) if run.rung == 0 else ()
+    # What made us stop it says more than how it then ended.
+    cause = run.cause if isinstance(run.cause, NotReady | Unhealthy) else event.cause
+    return replace(run, cause=cause), (_told_exit(event), *rest)
 
 
 def _not_spawned_while_stopping(run: Run, event: Event, _spec: ServiceSpec) -> Decision:
-    return _with_cause(run, event), ()
+    assert isinstance(event, SpawnFailed)
+    return replace(run, cause=event.cause), ()
 
 
-def _with_cause(run: Run, event: Event) -> Run:
-    assert isinstance(event, MainExited | SpawnFailed)
-    return replace(run, cause=event.cause)
-
-
-def _told_exit(event: Event) -> Emit:
-    assert isinstance(event, MainExited)
+def _told_exit(event: MainExited) -> Emit:
     cause = event.cause
-    return Emit(
-        "service.exited", (("code", cause.code), ("signal", cause.signal), ("core", cause.core_dumped))
-    )
+    keys = (("code", cause.code), ("signal", cause.signal), ("core", cause.core_dumped))
+    return Emit("service.exited", (*keys, ("out_of_memory", cause.out_of_memory)))
+
+
+def _late(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    late = replace(run, after=After.POLICY, cause=NotReady())
+    return _stopping(late, event, spec, Emit("service.not_ready"))
+
+
+def _check_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    assert isinstance(event, CheckFailed)
+    failed = replace(run, after=After.POLICY, cause=event.cause)
+    return _stopping(failed, event, spec, Emit("service.unhealthy", (("reason", event.cause.reason),)))
 
 
 def _stop(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    return _stopping(replace(run, want=Want.DOWN), event, spec)
+    down = replace(run, want=Want.DOWN, cause=None, queued=False)
+    return _stopping(down, event, spec, *_unscheduled(spec), Emit("service.stopping"))
 
 
 def _restart(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    return _stopping(replace(run, want=Want.UP, after=After.START), event, spec)
+    again = replace(run, want=Want.UP, after=After.START, cause=None)
+    return _stopping(again, event, spec, Emit("service.stopping"))
 
 
-def _stopping(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    first = stop.climb(spec.stop, 0, event.at_ns)
+def _stopping(run: Run, event: Event, spec: ServiceSpec, *first: Action) -> Decision:
     stopping = replace(run, state=State.STOPPING, rung=0)
-    return stopping, (Emit("service.stopping"), CancelTimer(Timer.STABLE), *first)
+    return stopping, (*first, *_QUIET, *stop.ask(spec.stop, event.at_ns))
 
 
 def _stop_in_progress(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     # The first wish for down only changes what comes after; asking again hurries.
     if run.want is Want.UP:
-        return replace(run, want=Want.DOWN), ()
+        return replace(run, want=Want.DOWN, queued=False), _unscheduled(spec)
     return _next_rung(run, event, spec)
 
 
-def _next_rung(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+def _next_rung(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
     if run.rung == stop.LAST_RUNG:
         return run, ()
-    rung = run.rung + 1
-    return replace(run, rung=rung), (Emit("service.killing"), *stop.climb(spec.stop, rung, event.at_ns))
+    return replace(run, rung=stop.LAST_RUNG), (Emit("service.killing"), *stop.force())
 
 
-def _start_after_stop(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
-    return replace(run, want=Want.UP, after=After.START), ()
+def _start_after_stop(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
+    schedule = () if run.want is Want.UP or spec.schedule is None else (ArmSchedule(),)
+    return replace(run, want=Want.UP, after=After.START), schedule
 
 
 def _tree_empty(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     decided, actions = _after_stop(run, event, spec)
-    return decided, (CancelTimer(Timer.GRACE), *actions)
+    hook = (RunHook(HookKind.EXIT),) if spec.on_exit else ()
+    return decided, (CancelTimer(Timer.GRACE), *hook, *actions)
 
 
 def _after_stop(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     if run.want is Want.DOWN:
         return replace(run, state=State.STOPPED), (Emit("service.stopped"),)
     if run.after is After.START:
-        return _starting(replace(run, failures=0))
+        return _begin(replace(run, failures=0, starts=(), gave_up=False)), ()
     return _by_policy(run, event, spec)
 
 
+# --- at rest, or not yet --------------------------------------------------------------------------------
+
+
 def _by_policy(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    if not restart.due(spec.restart, run.cause):
-        if restart.succeeded(run.cause):
-            return replace(run, state=State.EXITED), (Emit("service.finished"),)
-        return replace(run, state=State.FAILED), (Emit("service.failed"),)
+    failed = not restart.succeeded(run.cause, spec)
+    hook: tuple[Action, ...] = (RunHook(HookKind.FAILURE),) if failed and spec.on_failure else ()
+    if not restart.due(run.cause, spec):
+        decided, actions = _at_rest(run, spec, failed=failed)
+    elif restart.used_up(run.starts, spec.start_limit, event.at_ns):
+        decided, actions = _at_rest(replace(run, gave_up=True), spec, failed=True)
+    else:
+        decided, actions = _back_off(run, event, spec)
+    return decided, (*hook, *actions)
+
+
+def _back_off(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     failures = run.failures + 1
     delay_ns = restart.delay_ns(spec.backoff, failures, event.at_ns)
     waiting = replace(run, state=State.BACKOFF, failures=failures)
@@ -179,9 +272,28 @@ def _by_policy(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     return waiting, (told, ArmTimer(Timer.BACKOFF, event.at_ns + delay_ns))
 
 
-def _stop_waiting(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
-    stopped = replace(run, state=State.STOPPED, want=Want.DOWN)
-    return stopped, (CancelTimer(Timer.BACKOFF), Emit("service.stopped"))
+def _at_rest(run: Run, spec: ServiceSpec, *, failed: bool) -> Decision:
+    told = Emit("service.failed", (("gave_up", run.gave_up),)) if failed else Emit("service.finished")
+    if spec.schedule is not None:
+        if run.queued:
+            return _begin(replace(run, queued=False, starts=())), (told,)
+        return _await_schedule(run, told)
+    state = State.FAILED if failed else State.EXITED
+    return replace(run, state=state), (told, *_essential(run, spec, failed=failed))
+
+
+def _essential(run: Run, spec: ServiceSpec, *, failed: bool) -> tuple[Action, ...]:
+    ends = spec.essential is Essential.EXIT or (spec.essential is Essential.FAILURE and failed)
+    return (EndDaemon(run.cause),) if ends and run.cause is not None else ()
+
+
+def _stop_waiting(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
+    stopped = replace(run, state=State.STOPPED, want=Want.DOWN, queued=False)
+    return stopped, (CancelTimer(Timer.BACKOFF), *_unscheduled(spec), Emit("service.stopped"))
+
+
+def _unscheduled(spec: ServiceSpec) -> tuple[Action, ...]:
+    return () if spec.schedule is None else (CancelSchedule(),)
 
 
 def _lay_down(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
@@ -195,15 +307,25 @@ TABLE: Final[Mapping[Pair, Step]] = {
     **{(state, RestartAsked): _start for state in RESTING},
     (State.EXITED, StopAsked): _lay_down,
     (State.FAILED, StopAsked): _lay_down,
+    (State.WAITING, RequirementsMet): _met,
+    (State.WAITING, ScheduleDue): _due,
+    (State.WAITING, StartAsked): _start_waiting,
+    (State.WAITING, RestartAsked): _start_waiting,
+    (State.WAITING, StopAsked): _stop_waiting,
+    (State.STARTING, Spawned): _spawned,
     (State.STARTING, Ready): _ready,
+    (State.STARTING, ReadyLate): _late,
     (State.STARTING, SpawnFailed): _spawn_failed,
     (State.STARTING, MainExited): _exited,
     (State.STARTING, StopAsked): _stop,
     (State.STARTING, RestartAsked): _restart,
+    (State.STARTING, ScheduleDue): _due_while_busy,
     (State.RUNNING, Stable): _stable,
+    (State.RUNNING, CheckFailed): _check_failed,
     (State.RUNNING, MainExited): _exited,
     (State.RUNNING, StopAsked): _stop,
     (State.RUNNING, RestartAsked): _restart,
+    (State.RUNNING, ScheduleDue): _due_while_busy,
     (State.STOPPING, MainExited): _exited_while_stopping,
     (State.STOPPING, SpawnFailed): _not_spawned_while_stopping,
     (State.STOPPING, GraceOver): _next_rung,
@@ -211,20 +333,31 @@ TABLE: Final[Mapping[Pair, Step]] = {
     (State.STOPPING, StartAsked): _start_after_stop,
     (State.STOPPING, RestartAsked): _start_after_stop,
     (State.STOPPING, TreeEmpty): _tree_empty,
+    (State.STOPPING, ScheduleDue): _due_while_busy,
     (State.BACKOFF, BackoffOver): _retry,
     (State.BACKOFF, StartAsked): _start_now,
     (State.BACKOFF, RestartAsked): _start_now,
     (State.BACKOFF, StopAsked): _stop_waiting,
+    (State.BACKOFF, ScheduleDue): _due_while_busy,
 }
 
-_TIMED: Final[tuple[type[object], ...]] = (Stable, GraceOver, BackoffOver)
+_MAY_BE_LATE: Final[tuple[type[object], ...]] = (
+    Stable,
+    GraceOver,
+    BackoffOver,
+    Ready,
+    ReadyLate,
+    CheckFailed,
+    RequirementsMet,
+    ScheduleDue,
+    Spawned,
+)
 
 IGNORED: Final[frozenset[Pair]] = frozenset(
     {
         (State.STOPPED, StopAsked),  # it is down
         (State.STARTING, StartAsked),  # it is on its way
         (State.RUNNING, StartAsked),  # it is up
-        (State.STOPPING, Ready),  # said before it noticed that it is being stopped
     }
-    | {(state, timed) for state in State for timed in _TIMED if (state, timed) not in TABLE}
+    | {(state, late) for state in State for late in _MAY_BE_LATE if (state, late) not in TABLE}
 )

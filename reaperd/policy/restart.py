@@ -6,26 +6,40 @@ included: so no policy can become a loop without a pause.
 
 from typing import Final
 
-from reaperd.config.spec import Backoff, Restart
+from reaperd.config.spec import Backoff, Restart, ServiceSpec, StartLimit
 from reaperd.policy.words import Cause, Exited
 
 _MASK_64: Final = (1 << 64) - 1
 
 
-def succeeded(cause: Cause | None) -> bool:
+def succeeded(cause: Cause | None, spec: ServiceSpec) -> bool:
     """Tell whether a main process ended as it should."""
-    return isinstance(cause, Exited) and cause.code == 0
+    return isinstance(cause, Exited) and (
+        cause.code in spec.success_exit_codes or cause.signal in spec.success_signals
+    )
 
 
-def due(policy: Restart, cause: Cause | None) -> bool:
+def due(cause: Cause | None, spec: ServiceSpec) -> bool:
     """Tell whether a run that ended by itself is to be started again."""
-    match policy:
+    match spec.restart:
         case Restart.ALWAYS:
             return True
         case Restart.ON_FAILURE:
-            return not succeeded(cause)
+            return not succeeded(cause, spec)
         case Restart.NEVER:
             return False
+
+
+def recent(starts: tuple[int, ...], limit: StartLimit | None, now_ns: int) -> tuple[int, ...]:
+    """Return those of the `starts` that the limit still counts, the latest last; none without a limit."""
+    if limit is None:
+        return ()
+    return tuple(at_ns for at_ns in starts if at_ns > now_ns - limit.interval_ns)[-limit.count :]
+
+
+def used_up(starts: tuple[int, ...], limit: StartLimit | None, now_ns: int) -> bool:
+    """Tell whether the limit allows no further start."""
+    return limit is not None and len(recent(starts, limit, now_ns)) >= limit.count
 
 
 def delay_ns(backoff: Backoff, failures: int, seed: int) -> int:

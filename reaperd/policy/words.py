@@ -9,11 +9,14 @@ process. Every `at_ns` is CLOCK_MONOTONIC in nanoseconds.
 from dataclasses import dataclass
 from enum import Enum
 
+from reaperd.config.spec import Scope
+
 
 class State(Enum):
     """Where a service is; the manual draws the diagram from the table in `decide`."""
 
     STOPPED = "stopped"
+    WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -36,10 +39,25 @@ class After(Enum):
     POLICY = "policy"  # the main process ended by itself: the restart policy decides
 
 
+class Awaits(Enum):
+    """What a waiting run waits for."""
+
+    REQUIREMENTS = "requirements"  # others that must be up, or settled, first
+    SCHEDULE = "schedule"  # its next time
+
+
+class HookKind(Enum):
+    """The moments at which a service's user may have a command run."""
+
+    EXIT = "on_exit"
+    FAILURE = "on_failure"
+
+
 class Timer(Enum):
     """The deadlines a run can have; each is armed at most once at a time."""
 
     BACKOFF = "backoff"
+    READY = "ready"
     STABLE = "stable"
     GRACE = "grace"
 
@@ -51,6 +69,7 @@ class Exited:
     code: int | None = None
     signal: int | None = None
     core_dumped: bool = False
+    out_of_memory: bool = False  # the kernel ended it, or one of its processes, for want of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +80,19 @@ class NotSpawned:
     errno: int
 
 
-Cause = Exited | NotSpawned
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """It ran, but did not become ready in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """It ran, but its check failed too often in a row; `reason` is what the last one met."""
+
+    reason: str
+
+
+Cause = Exited | NotSpawned | NotReady | Unhealthy
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +104,12 @@ class Run:
     cause: Cause | None = None  # how the latest main process ended
     failures: int = 0  # in a row, until a run proves stable
     restarts: int = 0  # by policy, since the daemon started
+    awaits: Awaits = Awaits.REQUIREMENTS  # while WAITING
     after: After = After.POLICY  # while STOPPING
     rung: int = 0  # of the stop ladder, while STOPPING
+    starts: tuple[int, ...] = ()  # when it was started, as far back as the start limit looks
+    gave_up: bool = False  # FAILED because the start limit is used up
+    queued: bool = False  # its schedule came due while it ran
     since_ns: int = 0  # when `state` was entered
 
 
@@ -103,9 +138,45 @@ class RestartAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RequirementsMet:
+    """Nothing that must come first holds the service any more."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDue:
+    """The service's next time has come."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The child has become the service's program."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The service said, or showed, that it is up."""
 
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyLate:
+    """The time to become ready is over."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailed:
+    """The service's health check failed too often in a row."""
+
+    cause: Unhealthy
     at_ns: int
 
 
@@ -157,7 +228,12 @@ Event = (
     StartAsked
     | StopAsked
     | RestartAsked
+    | RequirementsMet
+    | ScheduleDue
+    | Spawned
     | Ready
+    | ReadyLate
+    | CheckFailed
     | SpawnFailed
     | MainExited
     | TreeEmpty
@@ -177,9 +253,15 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Send `signal` to the whole tree of the run."""
+    """Send `signal` to those of the run that `scope` names."""
 
     signal: int
+    scope: Scope = Scope.TREE
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopCommand:
+    """Run the command that asks the service to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +285,45 @@ class CancelTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitReady:
+    """Look out for the service's readiness."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchHealth:
+    """Begin the service's health checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndChecks:
+    """End all looking out for readiness and health."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSchedule:
+    """Let `ScheduleDue` come at each of the service's times from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSchedule:
+    """Let it come no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """Run the command that the user wants run at this moment."""
+
+    kind: HookKind
+
+
+@dataclass(frozen=True, slots=True)
+class EndDaemon:
+    """Shut the daemon down, and let it leave as this service ended."""
+
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Tell the log and whoever listens; names stand in `telemetry.names`."""
 
@@ -210,6 +331,21 @@ class Emit:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-Action = Fork | Signal | Kill | ArmTimer | CancelTimer | Emit
+Action = (
+    Fork
+    | Signal
+    | RunStopCommand
+    | Kill
+    | ArmTimer
+    | CancelTimer
+    | AwaitReady
+    | WatchHealth
+    | EndChecks
+    | ArmSchedule
+    | CancelSchedule
+    | RunHook
+    | EndDaemon
+    | Emit
+)
 
 Decision = tuple[Run, tuple[Action, ...]]

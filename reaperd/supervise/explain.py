@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from reaperd.config.spec import ServiceSpec
-from reaperd.policy.words import Cause, Exited, NotSpawned, Run, State
+from reaperd.policy.words import Cause, Exited, NotReady, NotSpawned, Run, State, Unhealthy
 from reaperd.units import format_duration, format_signal, suggest
 
 
@@ -44,6 +44,10 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
             return f"ended by {format_signal(number)}" + (", core dumped" if dumped else "")
         case NotSpawned():
             return f"{spawn_problem(cause, spec)[0]}"
+        case NotReady():
+            return f"was not ready within {format_duration(spec.ready_timeout_ns)}"
+        case Unhealthy(reason=reason):
+            return f"failed its health check: {reason}"
         case _:
             return "never ran"
 

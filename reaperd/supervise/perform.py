@@ -13,22 +13,36 @@ from typing import Final
 from reaperd.children.child import StageFailed
 from reaperd.children.fork import Forked, read_report
 from reaperd.children.sweep import Progress
+from reaperd.config.spec import Scope
 from reaperd.errors import ReaperdError
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import (
     Action,
+    ArmSchedule,
     ArmTimer,
+    AwaitReady,
+    CancelSchedule,
     CancelTimer,
+    Cause,
     Emit,
+    EndChecks,
+    EndDaemon,
     Event,
     Fork,
     Kill,
     NotSpawned,
-    Ready,
+    RunHook,
+    RunStopCommand,
     Signal,
+    Spawned,
     SpawnFailed,
+    WatchHealth,
 )
 from reaperd.supervise import explain
+from reaperd.supervise.health import Health
+from reaperd.supervise.helpers import Helpers
+from reaperd.supervise.readiness import Readiness
+from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import World
 
@@ -44,6 +58,9 @@ class Performer:
 
     Attributes:
         more: a kill goes on in the next turn, which must not wait.
+        ending: how an essential service ended, which ends the daemon.
+        helpers: the commands that run on behalf of services.
+        schedules: the services' next times.
     """
 
     name = "spawn reports"
@@ -59,16 +76,38 @@ class Performer:
         self._post = post
         self._of_run: dict[str, Service] = {}
         self._of_report: dict[int, Service] = {}
+        self.ending: Cause | None = None
+        self.helpers = Helpers(world)
+        self._readiness = Readiness(world, self.helpers, post)
+        self._health = Health(world, self.helpers, post)
+        self.schedules = Schedules(world, post)
         self._run_ids = (f"{os.urandom(6).hex()}.{number}" for number in count(1))
 
-    def perform(self, service: Service, actions: Sequence[Action]) -> None:
+    def perform(self, service: Service, actions: Sequence[Action]) -> None:  # noqa: C901, PLR0912 - flat, one case an action
         """Carry out actions in their order."""
         for action in actions:
             match action:
                 case Fork():
                     self._fork(service)
-                case Signal(signal=number):
-                    self._signal(service, number)
+                case Signal(signal=number, scope=scope):
+                    self._signal(service, number, scope)
+                case RunStopCommand():
+                    self.helpers.stop(service)
+                case RunHook(kind=kind):
+                    self.helpers.hook(service, kind)
+                case AwaitReady():
+                    self._readiness.begin(service)
+                case WatchHealth():
+                    self._health.begin(service)
+                case EndChecks():
+                    self._readiness.end(service)
+                    self._health.end(service)
+                case ArmSchedule():
+                    self.schedules.arm(service)
+                case CancelSchedule():
+                    self.schedules.cancel(service)
+                case EndDaemon(cause=cause):
+                    self.ending = self.ending or cause
                 case Kill():
                     self.kill(service)
                 case ArmTimer(timer=timer, at_ns=at_ns):
@@ -128,7 +167,7 @@ class Performer:
         if isinstance(report, StageFailed):
             service.not_spawned = NotSpawned(report.stage, report.errno)
         else:
-            self._post(service, Ready(self._clock()))
+            self._post(service, Spawned(self._clock()))
 
     def _close_report(self, service: Service) -> None:
         if service.report_fd is not None:
@@ -161,9 +200,13 @@ class Performer:
             # The user or group was there when the configuration was read, and is gone since.
             return StageFailed("user", errno.ENOENT)
 
-    def _signal(self, service: Service, number: int) -> None:
-        if service.run_id is not None and not self.is_empty(service):
+    def _signal(self, service: Service, number: int, scope: Scope) -> None:
+        if service.run_id is None or self.is_empty(service):
+            return
+        if scope is Scope.TREE or service.main is None:
             self._children.signal(service.run_id, number)
+        else:
+            self._children.signal_main(service.main, number, group=scope is Scope.GROUP)
 
     def _emit(self, service: Service, event: str, fields: dict[str, object]) -> None:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):

@@ -18,6 +18,6 @@ def apply(supervisor: Supervisor, old: Config, new: Config) -> Diff:
             supervisor.change(specs[name])  # it was removed a moment ago and is still on its way down
         else:
             supervisor.add(specs[name])
-            supervisor.start([name])
-    supervisor.reorder(specs)
+    supervisor.arrange(specs)
+    supervisor.start(difference.added)
     return difference

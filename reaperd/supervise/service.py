@@ -22,6 +22,7 @@ class Service:
         report_fd: where the child says whether its exec worked, until it has said so.
         not_spawned: the stage that failed, from the child's report until the child is reaped.
         stuck: a kill that found new processes again and again.
+        told_holds: the names that were last said to hold it, while WAITING.
     """
 
     spec: ServiceSpec
@@ -34,6 +35,7 @@ class Service:
     report_fd: int | None = None
     not_spawned: NotSpawned | None = None
     stuck: bool = False
+    told_holds: tuple[str, ...] = ()
 
     def at_rest(self) -> bool:
         """Tell whether nothing of it runs or is going to by itself."""

@@ -15,7 +15,7 @@ from typing import Final
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import SECOND_NS
 from reaperd.errors import Exit
-from reaperd.policy.words import State
+from reaperd.policy.words import Cause, Exited, State
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import World
 
@@ -47,12 +47,18 @@ class Shutdown:
     def __init__(self, supervisor: Supervisor, world: World) -> None:
         self.phase = Phase.UP
         self.deadline_ns: int | None = None
-        self.status = Exit.OK
+        self.status: int = Exit.OK
         self.more = False
         self._supervisor = supervisor
         self._children = world.children
         self._clock = world.clock
         self._log = world.log
+
+    def follow(self, cause: Cause) -> None:
+        """Begin because an essential service ended, and leave with its status; nothing if it has begun."""
+        if self.phase is Phase.UP:
+            self.status = _status_of(cause)
+            self.ask("an essential service ended")
 
     def ask(self, cause: str) -> None:
         """Begin, or where it has begun already, hurry."""
@@ -107,3 +113,14 @@ class Shutdown:
 
     def _all_at_rest(self) -> bool:
         return all(service.at_rest() for service in self._supervisor.services.values())
+
+
+def _status_of(cause: Cause) -> int:
+    """Return what a shell would report of such an end; what never ran, or never worked, is a failure."""
+    match cause:
+        case Exited(code=int() as code):
+            return code
+        case Exited(signal=int() as number):
+            return 128 + number
+        case _:
+            return Exit.FAILED
