@@ -152,6 +152,15 @@ def test_processes_leave_a_root_that_keeps_no_orphans(table: ProcessTable) -> No
     check(table)
 
 
+def test_a_process_that_was_put_below_the_root_by_mistake(table: ProcessTable) -> None:
+    """A look that shows all its ancestors, the root not among them, takes it out even of a subreaper."""
+    outside = Seen(9, 8, 7, 7, 4, "mistaken")
+    table.observe(outside._replace(ppid=102))
+    assert table.snapshot([*OUTSIDE, outside, ROOT, TOP, MIDDLE, LEAF])[-1] == Left(outside.key, 8)
+    assert pids(table) == [100, 101, 102, 103]
+    check(table)
+
+
 def test_a_subtree_loses_who_is_missing(table: ProcessTable) -> None:
     """A living parent's child cannot be elsewhere, so it is gone; others are not judged."""
     table.forked(100, 110, start_time=30)
