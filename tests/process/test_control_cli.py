@@ -13,6 +13,7 @@ import pytest
 
 from reaperd import __version__
 from reaperd.cli.main import COMMANDS
+from tests.support.control_plane import unmeasured
 from tests.support.processes import ROOT, owned, wait_readable
 
 COMMAND = [sys.executable, "-c", "from reaperd.cli.main import main; main()"]
@@ -371,10 +372,16 @@ def test_status_imports_little(server: Server) -> None:
         text=True,
         check=True,
         cwd=ROOT,
-        env=environment(server.path),
+        env=unmeasured(environment(server.path)),
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"click", "h11", "reaperd.control.client"} <= imported
     heavy = {"psutil", "structlog", "asyncio", "tomllib", "subprocess", "difflib", "reaperd.config.parse"}
     assert not heavy & imported
     assert not {name for name in imported if name.startswith(("reaperd.kernel", "reaperd.control.server"))}
+
+
+def test_init_by_way_of_the_commands() -> None:
+    """Reached through the commands instead of the entry point, init is the same program."""
+    done = reaperd("init", "--", "sh", "-c", "exit 7")
+    assert (done.returncode, done.stderr) == (7, "")

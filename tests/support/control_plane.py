@@ -8,7 +8,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -198,3 +198,8 @@ def answers(data: bytes) -> list[tuple[int, Any]]:  # Any: JSON
         found.append((status, json.loads(rest[:length]) if length else None))
         data = rest[length:]
     return found
+
+
+def unmeasured(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without what makes child processes measure coverage, which imports modules itself."""
+    return {key: value for key, value in environ.items() if not key.startswith("COVERAGE")}
