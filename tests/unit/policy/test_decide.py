@@ -233,9 +233,10 @@ def test_a_failure_before_that_is_not_forgiven() -> None:
 
 def test_a_retry_counts_as_a_restart_and_a_users_start_does_not() -> None:
     """`restarts` counts what the policy did by itself."""
-    retried, _ = decide(up(State.BACKOFF, restarts=2), BackoffOver(NOW), SPEC)
+    retried, _ = decide(up(State.BACKOFF, restarts=2, failures=4), BackoffOver(NOW), SPEC)
     asked, _ = decide(up(State.BACKOFF, restarts=2), StartAsked(NOW), SPEC)
     assert (retried.restarts, asked.restarts) == (3, 2)
+    assert retried.failures == 4, "trying again forgives nothing"
 
 
 def test_the_cause_is_kept_while_the_tree_is_emptied() -> None:

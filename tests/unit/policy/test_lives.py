@@ -96,10 +96,11 @@ class Life(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.main == "forked")
-    @rule()
-    def the_exec_works(self) -> None:
-        """The report pipe comes to its end."""
+    @rule(more=st.integers(0, 2))
+    def the_exec_works(self, more: int) -> None:
+        """The report pipe comes to its end, and the program may have forked by then."""
         self.main = "running"
+        self.others = more
         self.queue.append(Ready(self.now_ns))
         self.settle()
 
@@ -147,13 +148,17 @@ class Life(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Decide and perform until quiet, as the supervisor does."""
+        self.decide_all()
+        while self.run.state is State.STOPPING and self.is_empty():
+            self.queue.append(TreeEmpty(self.now_ns))
+            self.decide_all()
+
+    def decide_all(self) -> None:
+        """Decide what has happened so far, and what comes of that."""
         while self.queue:
-            while self.queue:
-                self.run, actions = decide(self.run, self.queue.pop(0), self.spec)
-                for action in actions:
-                    self.perform(action)
-            if self.run.state is State.STOPPING and self.is_empty():
-                self.queue.append(TreeEmpty(self.now_ns))
+            self.run, actions = decide(self.run, self.queue.pop(0), self.spec)
+            for action in actions:
+                self.perform(action)
 
     def is_empty(self) -> bool:
         """Tell whether the run has no process."""
@@ -240,4 +245,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLives = Life.TestCase
-TestLives.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLives.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
