@@ -149,7 +149,11 @@ def test_reload(tmp_path: Path) -> None:
     with serving(tmp_path, "web") as server:
         done = reaperd("reload", socket=server.path)
         assert (done.returncode, done.stdout) == (0, "added: new\nremoved: old\n")
-        assert json.loads(reaperd("reload", "--json", socket=server.path).stdout)["added"] == ["new"]
+        answer = json.loads(reaperd("reload", "--json", socket=server.path).stdout)
+        assert {item["name"]: item["change"] for item in answer["items"]} == {
+            "new": "added",
+            "old": "removed",
+        }
     with serving(tmp_path, "broken") as server:
         done = reaperd("reload", socket=server.path)
         assert done.returncode == 78

@@ -66,9 +66,8 @@ class FakeDaemon:
                 422, "configuration", "cannot use this configuration: 1 problem\n  f:1: no", "mend it"
             )
         if ask.verb == "reload":
-            return Answer(
-                200, {"schema": "reaperd.reload/1", "added": ["new"], "changed": [], "removed": ["old"]}
-            )
+            items = [{"name": "new", "change": "added"}, {"name": "old", "change": "removed"}]
+            return Answer(200, {"schema": "reaperd.reload/1", "items": items, "needs_restart": []})
         return Answer(200, self._body(ask, list(names)))
 
     def _body(self, ask: Ask, names: list[str]) -> dict[str, object]:
