@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from reaperd import __version__
 from reaperd.children.children import Children
 from reaperd.children.plan import Inheritance
 from reaperd.config.parse import load
+from reaperd.config.paths import make_folder
 from reaperd.config.spec import Config
 from reaperd.control.listen import listen, tidy
 from reaperd.control.server import Server
@@ -78,9 +79,17 @@ class Daemon:
         loop = Loop(self._poller, wakeup, HANDLED, self)
         self.settle()
         loop.run()
-        self._verbs.end()
-        self._server.close()
         return self._shutdown.status
+
+    def end(self, free: Callable[[], None]) -> None:
+        """Answer who waited for the end, `free` what a next daemon needs, and only then let clients go.
+
+        A client takes the closed connection for the end of the daemon and may start the next one at once.
+        """
+        self._verbs.end()
+        self._server.stop_listening()
+        free()
+        self._server.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(number)
@@ -160,21 +169,30 @@ def _run(path: Path, mask: frozenset[int]) -> int:
     caller = Caller(mask, fds.raise_nofile_limit())
     prctl.set_child_subreaper(True)
     fds.set_close_on_exec(3)
+    _make_folders(config)
     daemon = Daemon(config, caller, log)
-    try:
-        log(
-            "daemon.started",
-            in_another_terminal=f"{_command()} status -s {_nearest(config.daemon.socket)}",
-            services=len(config.services),
-            pid=os.getpid(),
-            version=__version__,
-        )
-        result = daemon.run()
-        log("daemon.stopped", status=int(result))
-        return result
-    finally:
+    log(
+        "daemon.started",
+        in_another_terminal=f"{_command()} status -s {_nearest(config.daemon.socket)}",
+        services=len(config.services),
+        pid=os.getpid(),
+        version=__version__,
+    )
+    result = daemon.run()
+
+    def free() -> None:
         tidy(config.daemon.socket)
         os.close(lock_fd)
+
+    daemon.end(free)
+    log("daemon.stopped", status=int(result))
+    return result
+
+
+def _make_folders(config: Config) -> None:
+    """Make a plain user's directory for the socket; where everybody may write beside it, it must be ours."""
+    if os.geteuid() != 0:
+        make_folder(config.daemon.socket.parent)
 
 
 def _command() -> str:

@@ -84,15 +84,20 @@ class Verbs:
             return refusal(422, "configuration", error.message, "nothing was changed; mend the file")
         difference = reload.apply(self._supervisor, self.config, new)
         self.config = new
-        changes = {
-            "added": difference.added,
-            "removed": difference.removed,
-            "changed": difference.changed,
-            "unchanged": difference.unchanged,
-            "needs_restart": difference.daemon,
-        }
-        self._world.log("daemon.reloaded", **changes)
-        return Answer(200, {"schema": RELOAD_SCHEMA, **changes})
+        items = [
+            {"name": name, "change": change}
+            for change in ("added", "changed", "removed", "unchanged")
+            for name in getattr(difference, change)
+        ]
+        self._world.log(
+            "daemon.reloaded",
+            added=difference.added,
+            changed=difference.changed,
+            removed=difference.removed,
+            needs_restart=difference.daemon,
+        )
+        body = {"schema": RELOAD_SCHEMA, "items": items, "needs_restart": difference.daemon}
+        return Answer(200, body)
 
     def _status(self, ask: Ask) -> Answer:
         services = self._supervisor.services

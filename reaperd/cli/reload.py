@@ -1,5 +1,6 @@
 """reaperd reload: let the daemon read its configuration again, and say what that changed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +29,16 @@ def reload(*, as_json: bool, socket: Path | None) -> int:
     if as_json:
         put_json(answer)
         return Exit.OK
-    lines = [f"{change}: {_names(answer[change])}\n" for change in _CHANGES if answer.get(change)]
+    lines = [f"{change}: {names}\n" for change in _CHANGES if (names := _names(_changed(answer, change)))]
     put("".join(lines) or "nothing changed\n")
     if answer.get("needs_restart"):
         put(f"needs a restart of the daemon: {_names(answer['needs_restart'])}\n")
     return Exit.OK
+
+
+def _changed(answer: Mapping[str, object], change: str) -> list[object]:
+    items = answer.get("items")
+    return [each["name"] for each in items if each["change"] == change] if isinstance(items, list) else []
 
 
 def _names(names: object) -> str:

@@ -33,7 +33,7 @@ _LONGEST_NAME: Final = 24  # more would push the parent off the screen
 )
 @json_option
 def zombies(*, as_json: bool) -> int:
-    """List every zombie: who it was, since when, how it ended, and who should have waited for it.
+    """List every zombie: who it was, since when, how it ended, whose fault it is, and what would help.
 
     The time is counted by the scheduler's clock, which stands still while the machine is suspended. Where the
     kernel does not tell it, the time since the start of the process bounds it from above and is marked "<".
@@ -54,10 +54,13 @@ def zombies(*, as_json: bool) -> int:
 
 
 def as_text(found: "Scan", screen: Screen) -> str:
-    """Return the table, if there is anything to put in it, and the remarks."""
-    from reaperd.zombies.report import remarks  # noqa: PLC0415  # see above
+    """Return the table and its causes, if there is anything to put in it, and the remarks."""
+    from reaperd.zombies.report import explanations, remarks  # noqa: PLC0415  # see above
 
-    shown = table(_COLUMNS, [_row(zombie) for zombie in found.zombies], screen) if found.zombies else ""
+    shown = ""
+    if found.zombies:
+        shown = table(_COLUMNS, [_row(zombie) for zombie in found.zombies], screen)
+        shown += "\n" + "".join(f"{printable(line)}\n" for line in explanations(found))
     return shown + "".join(f"{line}\n" for line in remarks(found))
 
 

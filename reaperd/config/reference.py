@@ -2,8 +2,8 @@
 
     python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5
 
-What stands between a line `keys of TABLE` and a line `end of keys` is replaced; the prose around stays. A
-test fails when a file does not say what the table of keys says.
+What stands between a comment `keys of TABLE` and a comment `end of keys` is replaced; the prose around
+stays. A test fails when a file does not say what the table of keys says.
 """
 
 import sys
@@ -15,8 +15,9 @@ from reaperd.config.keys import DAEMON, SERVICE
 from reaperd.config.table import Key
 
 TABLES: Final = {"daemon": DAEMON, "service": SERVICE}
-_BEGIN: Final = "keys of "
-_END: Final = "end of keys"
+_COMMENT: Final = ("<!-- ", '.\\" ')
+_BEGIN: Final = tuple(f"{mark}keys of " for mark in _COMMENT)
+_END: Final = tuple(f"{mark}end of keys" for mark in _COMMENT)
 
 
 def refreshed(text: str, *, is_man: bool) -> str:
@@ -24,13 +25,13 @@ def refreshed(text: str, *, is_man: bool) -> str:
     lines: list[str] = []
     skipping = False
     for line in text.splitlines():
-        if _END in line:
+        if line.startswith(_END):
             skipping = False
         if not skipping:
             lines.append(line)
-        if _BEGIN in line and _END not in line:
+        if line.startswith(_BEGIN):
             skipping = True
-            name = line.partition(_BEGIN)[2].replace(",", " ").split()[0]
+            name = line.partition(" keys of ")[2].replace(",", " ").split()[0]
             lines += _man(TABLES[name]) if is_man else _markdown(TABLES[name])
     return "\n".join(lines) + "\n"
 

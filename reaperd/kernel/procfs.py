@@ -218,7 +218,7 @@ def read_environ(pid: int) -> dict[bytes, bytes] | None:
     At most 256 KiB are read; an entry cut there is left out. None if the process is gone or may not be
     looked into (another user's, or one that gained privileges). A process can overwrite what stands here.
     """
-    data = _read_permitted(f"/proc/{pid}/environ", _WORDS_BYTES)
+    data = read_permitted(f"/proc/{pid}/environ", _WORDS_BYTES)
     if data is None:
         return None
     entries = data.split(b"\0")
@@ -247,7 +247,7 @@ def last_ran_ms(pid: int) -> float | None:
 
     Source: proc_sched_show_task in the kernel's kernel/sched/debug.c; the first line holds the raw name.
     """
-    data = _read_permitted(f"/proc/{pid}/sched", _STATUS_BYTES)
+    data = read_permitted(f"/proc/{pid}/sched", _STATUS_BYTES)
     for line in (data or b"").split(b"\n")[::-1]:  # from the end: a name with a newline in it stands first
         name, colon, value = line.partition(b":")
         if colon and name.strip() == b"se.exec_start":
@@ -355,6 +355,16 @@ def _has_children_files() -> bool:
 # --- reading --------------------------------------------------------------------------------------------
 
 
+def read_permitted(path: str, limit: int) -> bytes | None:
+    """Return the file's bytes, at most `limit`; None if its process is gone or may not be looked into."""
+    try:
+        return _read_all(path, limit)
+    except OSError as error:
+        if error.errno in _GONE | _SECRET:
+            return None
+        raise failure("read", error, what=f"look at {path}") from error
+
+
 def _numbers_in(path: str) -> list[int]:
     try:
         return [int(name) for name in os.listdir(path) if name.isdecimal()]  # noqa: PTH208 - ten times cheaper than paths
@@ -370,16 +380,6 @@ def _read(path: str, limit: int) -> bytes | None:
         return _read_all(path, limit)
     except OSError as error:
         if error.errno in _GONE:
-            return None
-        raise failure("read", error, what=f"look at {path}") from error
-
-
-def _read_permitted(path: str, limit: int) -> bytes | None:
-    """Return the file's bytes, at most `limit`; None if its process is gone or may not be looked into."""
-    try:
-        return _read_all(path, limit)
-    except OSError as error:
-        if error.errno in _GONE | _SECRET:
             return None
         raise failure("read", error, what=f"look at {path}") from error
 

@@ -21,6 +21,14 @@ class Forked:
 
 
 @dataclass(frozen=True, slots=True)
+class Identified:
+    """The start time of a process became known that came without: from now on it has this key."""
+
+    key: ProcessKey
+    old: ProcessKey
+
+
+@dataclass(frozen=True, slots=True)
 class Reparented:
     """A process got another parent, as orphans do."""
 
@@ -31,7 +39,11 @@ class Reparented:
 
 @dataclass(frozen=True, slots=True)
 class Adopted(Reparented):
-    """The root of the table got a process that it did not fork itself: an orphan."""
+    """The root of the table got a process that it did not fork itself: an orphan, with what it brought."""
+
+    pgid: int
+    sid: int
+    comm: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,7 @@ class Left:
 
 Change = (
     Forked
+    | Identified
     | Reparented
     | Adopted
     | Execed

@@ -67,8 +67,9 @@ class Entry:
 
     def end_threads(self) -> None:
         """End all threads with what the process ended with."""
-        for tid in self.tids:
-            thread = self.take_thread(tid)
-            if thread is not None:
-                thread.exit(self.process.exit_code)
-        self.others = None
+        threads = list((self.others or {}).values())
+        if self.leader is not None:
+            threads.append(self.leader)
+        self.leader = self.others = None
+        for thread in threads:
+            thread.exit(self.process.exit_code)

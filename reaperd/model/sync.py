@@ -57,8 +57,19 @@ class _Look:
         # The rest of those that we know: their parent is outside, or too new for this look.
         for pid, seen in self.by_pid.items():
             if pid in entries and pid not in self.done:
-                self._follow_one(seen)
+                if self._is_outside(seen):
+                    self.tree.leave(entries[pid], seen.ppid, self.out)
+                else:
+                    self._follow_one(seen)
                 self._follow_below(pid)
+
+    def _is_outside(self, seen: Seen) -> bool:
+        """Whether the look shows all ancestors, up to one without parent, and no root of ours among them."""
+        passed: set[int] = set()
+        while seen.ppid in self.by_pid and seen.pid not in passed:
+            passed.add(seen.pid)
+            seen = self.by_pid[seen.ppid]
+        return seen.ppid == 0
 
     def _follow_below(self, pid: int) -> None:
         self.done.add(pid)

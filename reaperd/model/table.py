@@ -124,17 +124,17 @@ class ProcessTable:
     def forked(self, parent_pid: Who, child: Seen | int, *, start_time: int = 0) -> tuple[Change, ...]:
         """Say that `parent_pid` forked; a child that was not read yet is what its parent is.
 
-        Without a start time the pid alone has to do, until the first look tells.
+        Without a start time the pid alone has to do, until a look tells: `Identified`.
         """
         forker = self._entry(parent_pid)
         if forker is None:
             return ()
         seen = child if isinstance(child, Seen) else self._inherited(forker, child, start_time)
+        if self._is_outdated(seen):
+            return ()
         out: list[Change] = []
         entry = self._current(seen, out, is_new=not seen.start_time)
         if entry is None:
-            if seen.pid == self.root.pid:
-                return ()
             process = forker.process
             host = process if process.is_alive else process.reaper()
             entry = self._tree.enter(seen, host, out, forker=process)
@@ -212,11 +212,13 @@ class ProcessTable:
 
     def observe(self, seen: Seen) -> tuple[Change, ...]:
         """Take what was seen of one process; of one that is not below the root, nothing."""
+        if self._is_outdated(seen):
+            return ()
         out: list[Change] = []
         entry = self._current(seen, out)
         if entry is None:
             host = self._tree.host(seen.ppid)
-            if host is None or seen.pid == self.root.pid:
+            if host is None:
                 return tuple(out)
             entry = self._tree.enter(seen, host, out)
         self._follow(entry, seen, out)
@@ -250,6 +252,13 @@ class ProcessTable:
         entry = self._entry(who)
         return entry if entry is not None and entry.process.is_alive else None
 
+    def _is_outdated(self, seen: Seen) -> bool:
+        """Whether a younger process has that pid by now; nobody else ever has the root's."""
+        entry = self._tree.entries.get(seen.pid)
+        if entry is None or entry.is_same(seen.start_time):
+            return False
+        return entry.process.is_init or seen.start_time < entry.key.start_time
+
     def _current(self, seen: Seen, out: list[Change], *, is_new: bool = False) -> Entry | None:
         """Return the entry of the process seen, after losing an older one with its pid."""
         entry = self._tree.entries.get(seen.pid)
@@ -259,8 +268,7 @@ class ProcessTable:
         is_stale = is_new and entry.process.is_zombie
         if entry.is_same(seen.start_time) and not is_stale:
             return entry
-        if not entry.process.is_init:
-            self._tree.lose(entry, out)
+        self._tree.lose(entry, out)
         return None
 
     def _follow(self, entry: Entry, seen: Seen, out: list[Change]) -> None:

@@ -73,12 +73,10 @@ class Tree:
         process = parent.fork(seen.pid).data(key).build()
         entry = self._register(process, key, seen)
         self._move(process, seen.pgid, seen.sid)
-        under = key_of(parent)
         if parent is self.root and forker is not parent:
-            entry.is_adopted = True
-            out.append(changes.Adopted(key, None, under))
+            self._say_reparented(entry, None, parent, out)
         else:
-            out.append(changes.Forked(key, under, seen.pgid, seen.sid, seen.comm))
+            out.append(changes.Forked(key, key_of(parent), seen.pgid, seen.sid, seen.comm))
         self.follow_threads(entry, seen, out)
         return entry
 
@@ -93,8 +91,9 @@ class Tree:
     def follow(self, entry: Entry, seen: Seen, out: list[Change]) -> None:
         """Follow everything that was seen, but for the parent and the end."""
         if not entry.key.start_time and seen.start_time:
+            out.append(changes.Identified(seen.key, entry.key))
             entry.key = seen.key
-            entry.process.set_data(seen.key)
+            entry.process.set_data(entry.key)
         group = entry.process.group
         if group.pgid != seen.pgid or group.session.sid != seen.sid:
             self.place_in(entry, seen.pgid, seen.sid, out)
@@ -132,7 +131,9 @@ class Tree:
     ) -> None:
         if parent is self.root:
             entry.is_adopted = True
-            out.append(changes.Adopted(entry.key, old, key_of(parent)))
+            group = entry.process.group
+            sid = group.session.sid
+            out.append(changes.Adopted(entry.key, old, key_of(parent), group.pgid, sid, entry.comm))
         else:
             out.append(changes.Reparented(entry.key, old, key_of(parent)))
 

@@ -9,6 +9,7 @@ from typing import Final
 from reaperd.config.spec import Backoff, Restart, ServiceSpec, StartLimit
 from reaperd.policy.words import Cause, Exited
 
+LEAST_NS: Final = 1_000_000  # a wait that jitter shortens is still one
 _MASK_64: Final = (1 << 64) - 1
 
 
@@ -46,19 +47,22 @@ def delay_ns(backoff: Backoff, failures: int, seed: int) -> int:
     """Return how long to wait after the `failures`-th failure in a row (from 1), in nanoseconds.
 
     The delay grows by `factor` up to `max`, and strays from that by at most `jitter`, so that services
-    which died together do not come back together. `seed` decides the straying: same input, same answer.
+    which died together do not come back together: at `max` too, where it only strays downwards. `seed`
+    decides the straying: same input, same answer.
     """
     try:
         grown = backoff.initial_ns * backoff.factor ** (failures - 1)
     except OverflowError:
         grown = backoff.max_ns
     base = min(grown, backoff.max_ns)
-    return int(min(base * (1 + backoff.jitter * _spread(seed)), backoff.max_ns))
+    least, most = base * (1 - backoff.jitter), min(base * (1 + backoff.jitter), backoff.max_ns)
+    strayed = int(least + (most - least) * _share(seed))
+    return min(max(strayed, LEAST_NS), backoff.max_ns)
 
 
-def _spread(seed: int) -> float:
-    """Turn `seed` into a number from -1 to 1: one round of splitmix64, which scatters neighbours."""
+def _share(seed: int) -> float:
+    """Turn `seed` into a number from 0 to 1: one round of splitmix64, which scatters neighbours."""
     mixed = (seed + 0x9E3779B97F4A7C15) & _MASK_64
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK_64
-    return (mixed ^ (mixed >> 31)) / (_MASK_64 / 2) - 1
+    return (mixed ^ (mixed >> 31)) / _MASK_64

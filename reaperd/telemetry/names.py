@@ -1,6 +1,7 @@
 """Every event that the log and the streams can carry, with its keys: what scripts may rely on.
 
-Each line also has `time`, `level` and `event`; lines about a service have `service`.
+Each line also has `time`, `level` and `event`; lines about a service have `service`, and the first line after
+some that could not be written has their number as `dropped`.
 """
 
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     # name: (level, keys besides the common ones)
     "daemon.started": ("info", frozenset({"pid", "version", "services", "in_another_terminal"})),
-    "daemon.reloaded": ("info", frozenset({"added", "removed", "changed", "unchanged", "needs_restart"})),
+    "daemon.reloaded": ("info", frozenset({"added", "removed", "changed", "needs_restart"})),
     "daemon.reload_refused": ("error", frozenset({"problem", "hint"})),
     "daemon.stopping": ("info", frozenset({"cause"})),
     "daemon.hurried": ("warning", frozenset({"cause"})),

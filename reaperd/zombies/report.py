@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from signal import Signals
 from typing import Any, Final
 
+from reaperd.zombies.explain import Cause
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
 SCHEMA: Final = "reaperd.zombies/1"
+_NAMED: Final = 8  # pids in a sentence; the table has them all
 
 
 def as_json(scan: Scan) -> dict[str, Any]:  # Any: JSON
@@ -37,6 +39,13 @@ def _item(zombie: Zombie) -> dict[str, Any]:  # Any: JSON
         "core_dumped": zombie.core_dumped,
         "threads": zombie.threads,
         "ppid": zombie.ppid,
+        "cause": {
+            "name": zombie.cause.name,
+            "leak": zombie.cause.is_leak,
+            "sentence": zombie.cause.sentence,
+            "evidence": zombie.cause.evidence,
+            "advice": zombie.cause.advice,
+        },
         "parent": None if zombie.parent is None else _parent_item(zombie.parent),
     }
 
@@ -95,6 +104,19 @@ def parent_words(zombie: Zombie) -> str:
         return str(zombie.ppid)
     stopped = "[stopped] " if zombie.parent.status in ("stopped", "tracing-stop") else ""
     return f"{zombie.ppid} {stopped}{zombie.parent.command or f'({zombie.parent.name})'}"
+
+
+def explanations(scan: Scan) -> list[str]:
+    """Return, for each cause and parent, who is there, why, by what evidence, and what would help."""
+    alike: dict[Cause, list[Zombie]] = {}
+    for zombie in scan.zombies:
+        alike.setdefault(zombie.cause, []).append(zombie)
+    lines = []
+    for cause, zombies in alike.items():
+        pids = ", ".join(str(zombie.pid) for zombie in zombies[:_NAMED])
+        more = f" and {len(zombies) - _NAMED} more" if len(zombies) > _NAMED else ""
+        lines += [f"{pids}{more}: {cause.sentence}", f"  seen:  {cause.evidence}", f"  helps: {cause.advice}"]
+    return lines
 
 
 def remarks(scan: Scan) -> list[str]:

@@ -11,7 +11,8 @@ from below.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from errno import EACCES, EPERM
 from typing import Final
@@ -20,6 +21,8 @@ import psutil
 
 from reaperd.errors import Exit, KernelError, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.zombies.explain import Cause, explain
+from reaperd.zombies.facts import parent_facts, zombie_facts
 
 _SECRET: Final = frozenset({EACCES, EPERM})
 
@@ -57,12 +60,13 @@ class Zombie:
     exit_code: int | None  # None where a signal ended it, or its status is secret
     exit_signal: int | None
     core_dumped: bool
-    threads: int  # above 1: the leader has ended, other threads live on; nothing to collect yet
+    threads: int  # that have not been collected, its first one included
+    cause: Cause  # why nobody has collected it
 
     @property
     def is_dead_leader(self) -> bool:
         """Tell whether other threads of it live: it looks like a zombie, but is no leak."""
-        return self.threads > 1
+        return self.cause.name == "dead-leader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,51 +117,67 @@ def _visible_pids() -> list[int]:
         raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?") from error
 
 
-def _details(found: Iterable[procfs.Stat]) -> Iterator[Zombie]:
-    now_ms: float | None = None
-    parents: dict[int, Parent | None] = {}
+def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
+    look = _Look(found)
     for stat in found:
-        now_ms = _scheduler_now_ms() if now_ms is None else now_ms
-        if stat.ppid not in parents:
-            parents[stat.ppid] = _parent(stat.ppid)
-        zombie = _zombie(stat, parents[stat.ppid], now_ms)
+        zombie = look.zombie(stat)
         if zombie is not None:
             yield zombie
 
 
-def _zombie(stat: procfs.Stat, parent: Parent | None, now_ms: float | None) -> Zombie | None:
-    """Return what can be told of a zombie, or None once it has been collected."""
-    try:
-        process = psutil.Process(stat.pid)
-        with process.oneshot():
-            is_zombie = process.status() == psutil.STATUS_ZOMBIE
-            name, user, started_at = process.name(), process.username(), process.create_time()
-    except psutil.Error:
-        return None
-    if not is_zombie or not _is_still_there(stat):
-        return None
-    status = stat.exit_code if procfs.may_inspect(stat.pid) else None
-    died_ms = procfs.last_ran_ms(stat.pid)
-    age_s = stat.age_s
-    at_least_s = None
-    if died_ms is not None and now_ms is not None and not stat.is_dead_leader:
-        at_least_s = min(max(0.0, (now_ms - died_ms) / 1000), age_s)
-    return Zombie(
-        pid=stat.pid,
-        start_time=stat.start_time,
-        name=name,
-        user=user,
-        ppid=stat.ppid,
-        parent=parent,
-        started_at=started_at,
-        at_most_s=age_s,
-        at_least_s=at_least_s,
-        was_killed=stat.was_killed,
-        exit_code=None if status is None else wait.exit_code(status),
-        exit_signal=None if status is None else wait.exit_signal(status),
-        core_dumped=stat.core_dumped,
-        threads=stat.num_threads,
-    )
+class _Look:
+    """What several zombies of one scan share: the time, and what was read of their parents."""
+
+    __slots__ = ("_counts", "_facts", "_now_ms", "_parents")
+
+    def __init__(self, found: Sequence[procfs.Stat]) -> None:
+        self._counts = Counter(stat.ppid for stat in found)
+        self._parents = {ppid: _parent(ppid) for ppid in self._counts}
+        self._facts = {ppid: parent_facts(ppid) if ppid else None for ppid in self._counts}
+        self._now_ms = _scheduler_now_ms() if found else None
+
+    def zombie(self, stat: procfs.Stat) -> Zombie | None:
+        """Return what can be told of a zombie, or None once it has been collected."""
+        try:
+            process = psutil.Process(stat.pid)
+            with process.oneshot():
+                is_zombie = process.status() == psutil.STATUS_ZOMBIE
+                name, user, started_at = process.name(), process.username(), process.create_time()
+        except psutil.Error:
+            return None
+        at_least_s = self._at_least_s(stat)
+        status = stat.exit_code if procfs.may_inspect(stat.pid) else None
+        cause = self._cause(stat, stat.age_s if at_least_s is None else at_least_s)
+        if not is_zombie or cause is None or not _is_still_there(stat):
+            return None
+        return Zombie(
+            pid=stat.pid,
+            start_time=stat.start_time,
+            name=name,
+            user=user,
+            ppid=stat.ppid,
+            parent=self._parents[stat.ppid],
+            started_at=started_at,
+            at_most_s=stat.age_s,
+            at_least_s=at_least_s,
+            was_killed=stat.was_killed,
+            exit_code=None if status is None else wait.exit_code(status),
+            exit_signal=None if status is None else wait.exit_signal(status),
+            core_dumped=stat.core_dumped,
+            threads=stat.num_threads,
+            cause=cause,
+        )
+
+    def _at_least_s(self, stat: procfs.Stat) -> float | None:
+        died_ms = procfs.last_ran_ms(stat.pid)
+        if died_ms is None or self._now_ms is None:
+            return None
+        return min(max(0.0, (self._now_ms - died_ms) / 1000), stat.age_s)
+
+    def _cause(self, stat: procfs.Stat, age_s: float) -> Cause | None:
+        parent = self._facts[stat.ppid]
+        facts = zombie_facts(stat.pid, parent, age_s, self._counts[stat.ppid] - 1)
+        return None if facts is None else explain(facts, parent)
 
 
 def _is_still_there(stat: procfs.Stat) -> bool:

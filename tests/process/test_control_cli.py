@@ -13,6 +13,7 @@ import pytest
 
 from reaperd import __version__
 from reaperd.cli.main import COMMANDS
+from tests.support.control_plane import unmeasured
 from tests.support.processes import ROOT, owned, wait_readable
 
 COMMAND = [sys.executable, "-c", "from reaperd.cli.main import main; main()"]
@@ -148,7 +149,11 @@ def test_reload(tmp_path: Path) -> None:
     with serving(tmp_path, "web") as server:
         done = reaperd("reload", socket=server.path)
         assert (done.returncode, done.stdout) == (0, "added: new\nremoved: old\n")
-        assert json.loads(reaperd("reload", "--json", socket=server.path).stdout)["added"] == ["new"]
+        answer = json.loads(reaperd("reload", "--json", socket=server.path).stdout)
+        assert {item["name"]: item["change"] for item in answer["items"]} == {
+            "new": "added",
+            "old": "removed",
+        }
     with serving(tmp_path, "broken") as server:
         done = reaperd("reload", socket=server.path)
         assert done.returncode == 78
@@ -371,10 +376,15 @@ def test_status_imports_little(server: Server) -> None:
         text=True,
         check=True,
         cwd=ROOT,
-        env=environment(server.path),
+        env=unmeasured(environment(server.path)),
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"click", "h11", "reaperd.control.client"} <= imported
     heavy = {"psutil", "structlog", "asyncio", "tomllib", "subprocess", "difflib", "reaperd.config.parse"}
     assert not heavy & imported
     assert not {name for name in imported if name.startswith(("reaperd.kernel", "reaperd.control.server"))}
+
+
+def test_init_by_way_of_the_commands() -> None:
+    """Reached through the commands instead of the entry point, init is the same program."""
+    assert reaperd("init", "--", "sh", "-c", "exit 7").returncode == 7

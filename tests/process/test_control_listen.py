@@ -4,13 +4,14 @@ import os
 import socket
 import stat
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from reaperd.control.listen import PATH_MAX_BYTES, listen, tidy
 from reaperd.errors import ReaperdError
-from tests.support.processes import call_in_process, owned_child
+from tests.support.processes import call_in_process, owned_child, wait_until
 
 
 def leave_stale(path: Path) -> None:
@@ -161,6 +162,44 @@ def test_a_kept_lock_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pyt
         assert refusal(tmp_path / "c.sock") == "something keeps the lock of its directory"
     finally:
         os.close(fd)
+
+
+def look_while_another_binds(path: str) -> str:
+    """Hold the lock over a stale socket until another daemon waits for it; then let a living one be there."""
+    place = Path(path)
+    leave_stale(place)
+    reading, writing = os.pipe()
+
+    def come_second() -> None:
+        try:
+            listen(place).close()
+            os.write(writing, b"bound")
+        except ReaperdError as error:
+            os.write(writing, error.message.encode())
+
+    lock = os.open(place.parent, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with owned_child(come_second) as child:
+        is_at_it = partial(holds_open, child, place.parent)
+        wait_until(is_at_it, "the other one to come to the lock")
+        place.unlink()
+        with closing(socket.socket(socket.AF_UNIX)) as living:
+            living.bind(path)
+            living.listen()
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: the child has inherited it
+            os.close(lock)
+            return os.read(reading, 4096).decode()
+
+
+def holds_open(pid: int, path: Path) -> bool:
+    """Return whether process `pid` has `path` open a second time, besides what it inherited."""
+    return [fd.readlink() for fd in Path(f"/proc/{pid}/fd").iterdir()].count(path) == 2
+
+
+def test_look_and_bind_are_one_step(tmp_path: Path) -> None:
+    """A daemon that comes while another binds looks only after that: it does not take its socket away."""
+    said = call_in_process(look_while_another_binds, str(tmp_path.resolve() / "c.sock"))
+    assert said.endswith("another daemon answers there")
 
 
 def race_for(path: str) -> int:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reaperd.control.server import ACCEPTS, MAX_CLIENTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS
 from reaperd.control.words import Answer
 from reaperd.errors import ReaperdError
-from tests.support.control_plane import FakeDaemon, Plane, answers, plane, read_available, request
+from tests.support.control_plane import FakeDaemon, Plane, answers, plane, read_available, request, unmeasured
 from tests.support.processes import ROOT, call_in_process, owned_child
 
 
@@ -461,7 +461,6 @@ def test_an_idle_server_holds_no_http() -> None:
         "path.unlink(); path.parent.rmdir()\n"
         "print(sorted({'h11', 'json', 'reaperd.control.routes'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout == "[]\n"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=unmeasured(os.environ))
+    assert done.stdout == b"[]\n"

@@ -156,7 +156,7 @@ def test_a_hostile_name_cannot_reach_the_terminal() -> None:
     text, name = call_in_pid_namespace(_hostile_name)
     assert "\x1b" not in text
     assert "\\x1b[2J) Z\\x0a\\xff" in text
-    assert len(text.splitlines()) == 2
+    assert len(text.splitlines()) == 6
     assert name == "\x1b[2J) Z\n\\xff"
 
 

@@ -8,7 +8,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,8 @@ class FakeDaemon:
                 422, "configuration", "cannot use this configuration: 1 problem\n  f:1: no", "mend it"
             )
         if ask.verb == "reload":
-            return Answer(
-                200, {"schema": "reaperd.reload/1", "added": ["new"], "changed": [], "removed": ["old"]}
-            )
+            items = [{"name": "new", "change": "added"}, {"name": "old", "change": "removed"}]
+            return Answer(200, {"schema": "reaperd.reload/1", "items": items, "needs_restart": []})
         return Answer(200, self._body(ask, list(names)))
 
     def _body(self, ask: Ask, names: list[str]) -> dict[str, object]:
@@ -198,3 +197,8 @@ def answers(data: bytes) -> list[tuple[int, Any]]:  # Any: JSON
         found.append((status, json.loads(rest[:length]) if length else None))
         data = rest[length:]
     return found
+
+
+def unmeasured(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without what makes child processes measure coverage, which imports modules itself."""
+    return {key: value for key, value in environ.items() if not key.startswith("COVERAGE")}

@@ -26,7 +26,7 @@ def test_the_pages_say_what_the_table_says(page: Path) -> None:
 def test_the_command_writes_the_pages(tmp_path: Path) -> None:
     """A page without its tables gets them."""
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- keys of daemon -->\nold\n<!-- end of keys -->\nafter\n")
+    page.write_text("the keys of it\n<!-- keys of daemon -->\nold\n<!-- end of keys -->\nafter\n")
     reference.main([str(page)])
     text = page.read_text()
     assert "| `socket` |" in text

@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 
 from reaperd.cli.render import Screen
 from reaperd.cli.zombies import as_text
+from reaperd.zombies.explain import Cause
 from reaperd.zombies.report import as_json, signal_name
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
 PARENT = Parent(pid=7, name="python3", command="python3 server.py", status="sleeping")
+CAUSE = Cause(name="parent-stopped", sentence="It was stopped.", evidence="state T", advice="kill -CONT 7")
+DEAD_LEADER = replace(CAUSE, name="dead-leader", is_leak=False)
 ZOMBIE = Zombie(
     pid=812,
     start_time=4711,
@@ -26,6 +29,7 @@ ZOMBIE = Zombie(
     exit_signal=None,
     core_dumped=False,
     threads=1,
+    cause=CAUSE,
 )
 
 
@@ -38,6 +42,10 @@ def test_a_zombie_is_one_line_under_a_header() -> None:
     assert _text(ZOMBIE).splitlines() == [
         "PID  NAME    USER      ZOMBIE FOR  ENDED BY  PARENT",
         "812  worker  www-data      1h 00m  exit 3    7 python3 server.py",
+        "",
+        "812: It was stopped.",
+        "  seen:  state T",
+        "  helps: kill -CONT 7",
     ]
 
 
@@ -54,7 +62,7 @@ def test_no_zombie_is_said_in_words() -> None:
         ({"exit_code": None, "exit_signal": 11, "core_dumped": True}, "SIGSEGV, core"),
         ({"exit_code": None, "was_killed": True}, "a signal "),
         ({"exit_code": None}, "exit ? "),
-        ({"threads": 3}, "2 threads live"),
+        ({"threads": 3, "cause": DEAD_LEADER}, "2 threads live"),
         ({"ppid": 0, "parent": None}, "outside this PID namespace"),
         ({"parent": None}, "exit 3    7"),
         ({"parent": replace(PARENT, command=None)}, "7 (python3)"),
@@ -74,7 +82,7 @@ def test_a_secret_status_says_what_would_help() -> None:
 
 def test_a_dead_leader_is_no_zombie() -> None:
     """It is listed, counted apart, and the answer is that there is no zombie."""
-    found = Scan((replace(ZOMBIE, threads=2),), is_complete=True)
+    found = Scan((replace(ZOMBIE, threads=2, cause=DEAD_LEADER),), is_complete=True)
     assert found.collectable == ()
     assert "No zombies." in as_text(found, Screen())
     assert "others live on" in as_text(found, Screen())
@@ -91,7 +99,7 @@ def test_an_incomplete_look_is_said() -> None:
 def test_a_line_is_cut_to_the_terminal() -> None:
     """The parent stands last, for it may be long; the cut is marked."""
     lines = as_text(Scan((ZOMBIE,), is_complete=True), Screen(width=60)).splitlines()
-    assert [len(line) for line in lines] == [51, 60]
+    assert [len(line) for line in lines[:2]] == [51, 60]
     assert lines[1].endswith("...")
 
 
@@ -115,6 +123,13 @@ def test_the_object_has_every_documented_key() -> None:
                 "core_dumped": False,
                 "threads": 1,
                 "ppid": 7,
+                "cause": {
+                    "name": "parent-stopped",
+                    "leak": True,
+                    "sentence": "It was stopped.",
+                    "evidence": "state T",
+                    "advice": "kill -CONT 7",
+                },
                 "parent": {
                     "pid": 7,
                     "name": "python3",
@@ -124,6 +139,15 @@ def test_the_object_has_every_documented_key() -> None:
             },
         ],
     }
+
+
+def test_zombies_with_one_cause_are_explained_once() -> None:
+    """At most eight are named; whoever has another cause or parent is explained apart."""
+    alike = [replace(ZOMBIE, pid=pid) for pid in range(100, 110)]
+    other = replace(ZOMBIE, pid=7, cause=replace(CAUSE, advice="kill -CONT 8"))
+    text = _text(*alike, other)
+    assert "\n100, 101, 102, 103, 104, 105, 106, 107 and 2 more: It was stopped.\n" in text
+    assert "\n7: It was stopped.\n  seen:  state T\n  helps: kill -CONT 8\n" in text
 
 
 def test_an_unknown_parent_is_null() -> None:
@@ -139,7 +163,7 @@ def test_no_name_can_command_a_terminal_or_break_json(name: bytes) -> None:
     zombie = replace(ZOMBIE, name=hostile, parent=replace(PARENT, name=hostile, command=hostile or None))
     found = Scan((zombie,), is_complete=True)
     lines = as_text(found, Screen()).splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 6
     assert all(line.isprintable() for line in lines)
     json.dumps(as_json(found), ensure_ascii=False).encode()
 

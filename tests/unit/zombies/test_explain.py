@@ -1,0 +1,172 @@
+"""Each cause on recorded facts: one change from a parent that simply never waits."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from reaperd.kernel.proctask import Call
+from reaperd.zombies.explain import explain
+from reaperd.zombies.facts import ParentFacts, ThreadFacts, ZombieFacts
+
+ZOMBIE = ZombieFacts(
+    pid=812,
+    ppid=7,
+    exit_signal=17,
+    tracer=0,
+    live_threads=0,
+    thread_tracer=0,
+    forker=None,
+    age_s=3600.0,
+    siblings=0,
+    inner_pid=812,
+)
+THREAD = ThreadFacts(tid=7, state="S", is_blocked=False, wchan="hrtimer_nanosleep")
+PARENT = ParentFacts(
+    pid=7,
+    threads=(THREAD,),
+    is_ignored=False,
+    is_caught=False,
+    is_pending=False,
+    tracer=0,
+    dumps_core=False,
+    is_init=False,
+    leader_ended=False,
+    signalfd=False,
+    frozen_by=None,
+)
+
+
+def _call(number: int, *arguments: int) -> Call:
+    return Call(number, (*arguments, *(0,) * (6 - len(arguments))))
+
+
+def _threads(**change: object) -> ParentFacts:
+    return replace(PARENT, threads=(replace(THREAD, **change),))  # type: ignore[arg-type]  # fields, see above
+
+
+def test_a_parent_that_does_nothing_never_waits() -> None:
+    """The last rule: no other fits."""
+    assert explain(ZOMBIE, PARENT).name == "parent-never-waits"
+
+
+@pytest.mark.parametrize(
+    ("name", "zombie", "parent"),
+    [
+        ("dead-leader", replace(ZOMBIE, live_threads=2), PARENT),
+        ("held-by-tracer", replace(ZOMBIE, tracer=99), PARENT),
+        ("held-by-tracer", replace(ZOMBIE, thread_tracer=99), PARENT),
+        ("parent-outside", replace(ZOMBIE, ppid=0), None),
+        ("in-transit", ZOMBIE, None),
+        ("in-transit", replace(ZOMBIE, age_s=0.9), PARENT),
+        ("in-transit", replace(ZOMBIE, age_s=4.9), replace(PARENT, is_init=True)),
+        ("init-does-not-reap", replace(ZOMBIE, age_s=5.1), replace(PARENT, is_init=True)),
+        ("parent-frozen", ZOMBIE, replace(PARENT, frozen_by="/sys/fs/cgroup/x/cgroup.events")),
+        ("parent-frozen", ZOMBIE, _threads(state="D", wchan="__refrigerator")),
+        ("parent-stopped", ZOMBIE, _threads(state="T")),
+        ("parent-traced", ZOMBIE, replace(_threads(state="t"), tracer=99)),
+        ("parent-dumps-core", ZOMBIE, replace(PARENT, dumps_core=True)),
+        ("namespace-ending", ZOMBIE, _threads(wchan="zap_pid_ns_processes")),
+        ("parent-in-vfork", ZOMBIE, _threads(state="D", wchan="kernel_clone")),
+        ("clone-child", replace(ZOMBIE, exit_signal=0), PARENT),
+        ("clone-child", replace(ZOMBIE, exit_signal=10), PARENT),
+        ("parent-leader-ended", ZOMBIE, replace(PARENT, leader_ended=True)),
+        ("sigchld-blocked", ZOMBIE, _threads(is_blocked=True)),
+        ("sigchld-signalfd", ZOMBIE, replace(_threads(is_blocked=True), signalfd=True)),
+        ("sigchld-ignored-late", ZOMBIE, replace(PARENT, is_ignored=True)),
+        ("handler-missed", ZOMBIE, replace(PARENT, is_caught=True)),
+        ("parent-busy", ZOMBIE, _threads(state="R")),
+    ],
+)
+def test_each_cause_is_told_from_its_facts(
+    name: str, zombie: ZombieFacts, parent: ParentFacts | None
+) -> None:
+    """And says in words what it saw and what would help."""
+    cause = explain(zombie, parent)
+    assert cause.name == name
+    assert cause.sentence.endswith(".")
+    assert cause.evidence
+    assert cause.advice
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers are x86-64's")
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("waits-for-another", _call(61, 813)),
+        ("parent-never-waits", _call(61, 812)),
+        ("parent-never-waits", _call(61, 2**64 - 1)),
+        ("parent-never-waits", _call(61, 2**32 - 5)),
+        ("parent-never-waits", _call(61, 0)),
+        ("waits-for-another", _call(247, os.P_PID, 813)),
+        ("parent-never-waits", _call(247, os.P_ALL, 813)),
+        ("sigwait-loop", _call(128)),
+        ("parent-never-waits", _call(230)),
+    ],
+)
+def test_the_system_call_of_the_parent_is_evidence(name: str, call: Call) -> None:
+    """A wait for one other pid is the cause; a wait for all or for a group is not."""
+    assert explain(ZOMBIE, _threads(call=call)).name == name
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers are x86-64's")
+def test_a_vfork_is_known_by_its_call_or_its_channel() -> None:
+    """Either may be secret."""
+    assert explain(ZOMBIE, _threads(state="D", wchan=None, call=_call(58))).name == "parent-in-vfork"
+    assert explain(ZOMBIE, _threads(state="D", wchan=None, call=None)).name == "parent-never-waits"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers are x86-64's")
+def test_a_pid_of_another_namespace_is_compared_there() -> None:
+    """The parent waits for its own number of the zombie, which is not ours."""
+    parent = replace(_threads(call=_call(61, 5)), depth=2)
+    assert explain(replace(ZOMBIE, inner_pid=5), parent).name == "parent-never-waits"
+    cause = explain(replace(ZOMBIE, inner_pid=6), parent)
+    assert cause.name == "waits-for-another"
+    assert "of its PID namespace" in cause.evidence
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers are x86-64's")
+def test_a_thread_that_waits_for_its_own_children_only() -> None:
+    """It is the cause where another thread made the zombie."""
+    call = _call(61, 2**64 - 1, 0, 0x20000000)
+    parent = replace(PARENT, threads=(replace(THREAD, call=call), replace(THREAD, tid=8)))
+    assert explain(replace(ZOMBIE, forker=8), parent).name == "waits-for-own-thread"
+    assert explain(replace(ZOMBIE, forker=7), parent).name == "parent-never-waits"
+    assert explain(ZOMBIE, parent).name == "parent-never-waits"
+
+
+def test_one_thread_is_not_all() -> None:
+    """A parent is stopped, or blocks SIGCHLD, only if every living thread does."""
+    for change in ({"state": "T"}, {"state": "R"}, {"is_blocked": True}):
+        threads = (replace(THREAD, **change), replace(THREAD, tid=8))
+        assert explain(ZOMBIE, replace(PARENT, threads=threads)).name == "parent-never-waits"
+
+
+def test_a_tracer_that_is_the_parent_is_just_the_parent() -> None:
+    """It collects by its ordinary wait."""
+    assert explain(replace(ZOMBIE, tracer=7), PARENT).name == "parent-never-waits"
+
+
+def test_what_needs_no_help_is_no_leak() -> None:
+    """A dead leader, a zombie in transit and a crashing parent's; all others are."""
+    harmless = (
+        explain(replace(ZOMBIE, live_threads=1), PARENT),
+        explain(ZOMBIE, None),
+        explain(replace(ZOMBIE, age_s=0.0), PARENT),
+        explain(ZOMBIE, replace(PARENT, dumps_core=True)),
+    )
+    assert not any(cause.is_leak for cause in harmless)
+    assert explain(ZOMBIE, PARENT).is_leak
+
+
+def test_a_signalfd_is_told_again_only_if_nothing_is_pending() -> None:
+    """What is pending already cannot be sent a second time: signal(7)."""
+    reading = replace(_threads(is_blocked=True), signalfd=True)
+    assert explain(ZOMBIE, reading).advice == "tell it again: kill -CHLD 7"
+    assert "kill -CHLD" not in explain(ZOMBIE, replace(reading, is_pending=True)).advice
+
+
+def test_a_stopped_parent_is_named_even_of_a_young_zombie() -> None:
+    """It will not collect it however long one waits."""
+    assert explain(replace(ZOMBIE, age_s=0.0), _threads(state="T")).name == "parent-stopped"
