@@ -1,18 +1,57 @@
 """The table of keys: everything that a configuration may say, with its default and what it does.
 
 A default is what the file would say, and a test holds it to the default of the spec. A key stands here only
-once the daemon acts on it. Reference, manual page and messages are made from these rows.
+once the daemon acts on it. Reference, manual page, JSON Schema and messages are made from these rows.
 """
 
 from typing import Any, Final
 
-from reaperd.config.kinds import COMMAND, ENVIRONMENT, GROUP, PATH, SIGNAL, USER, choice, duration, number
-from reaperd.config.spec import Backoff, Restart, Stop
-from reaperd.config.table import Key, table_of
+from reaperd.config.accounts import GROUP, GROUPS, MEMBERS, USER
+from reaperd.config.checks import HEALTH_TABLE, READY_TABLE
+from reaperd.config.commands import COMMAND, ENVIRONMENT
+from reaperd.config.kinds import (
+    ADDRESS,
+    BOOLEAN,
+    NAMES,
+    OCTAL,
+    PATH,
+    PATHS,
+    PATTERNS,
+    SIGNAL,
+    choice,
+    duration,
+    integer,
+    number,
+    set_of,
+    text_not_empty,
+)
+from reaperd.config.limits import LIMITS_TABLE
+from reaperd.config.outputs import STDERR, STDOUT
+from reaperd.config.schedules import SCHEDULE_TABLE
+from reaperd.config.spec import (
+    Backoff,
+    Control,
+    Essential,
+    Log,
+    LogFormat,
+    LogLevel,
+    NotifyAccess,
+    Reload,
+    Restart,
+    Scope,
+    StartLimit,
+    Stop,
+    ZombieAction,
+    ZombieWatch,
+)
+from reaperd.config.table import Key, Kind, one_of, table_of
 from reaperd.units import format_duration
 
 # A crash loop without any wait would be nothing but forks.
 _SHORTEST_NS: Final = 1_000_000
+_SECOND_NS: Final = 1_000_000_000
+
+MOST_INSTANCES: Final = 1000
 
 
 def _backoff(**values: Any) -> Backoff:  # noqa: ANN401  # each has the type that its row's reader returns
@@ -21,6 +60,18 @@ def _backoff(**values: Any) -> Backoff:  # noqa: ANN401  # each has the type tha
         longest, initial = format_duration(backoff.max_ns), format_duration(backoff.initial_ns)
         raise ValueError(f"max, {longest}, is shorter than initial, {initial}; set both, initial at most max")
     return backoff
+
+
+def _reload(**values: Any) -> Reload:  # noqa: ANN401  # each has the type that its row's reader returns
+    one_of(values, ("signal", "command"))
+    return Reload(**values)
+
+
+def _control(**values: Any) -> Control:  # noqa: ANN401  # each has the type that its row's reader returns
+    control = Control(**values)
+    if (control.tcp is None) != (control.token_file is None):
+        raise ValueError("needs tcp and token_file together: what is reached by network asks for a token")
+    return control
 
 
 BACKOFF: Final = (
@@ -43,6 +94,11 @@ BACKOFF: Final = (
     ),
 )
 
+START_LIMIT: Final = (
+    Key("count", integer(1, 1_000_000), "How many starts are tried within `interval`.", "5"),
+    Key("interval", duration(_SHORTEST_NS), "The time in which they are counted.", '"1m"', "interval_ns"),
+)
+
 STOP: Final = (
     Key("signal", SIGNAL, "The signal that asks the service to end.", '"TERM"'),
     Key(
@@ -52,6 +108,24 @@ STOP: Final = (
         '"10s"',
         "timeout_ns",
     ),
+    Key("command", COMMAND, "A command that asks the service to end, in place of the signal."),
+    Key(
+        "scope",
+        choice(Scope),
+        "Who gets the signal: the main process, its process group, or every descendant.",
+        '"tree"',
+    ),
+)
+
+RELOAD: Final = (
+    Key("signal", SIGNAL, "A signal to the main process."),
+    Key("command", COMMAND, "A command."),
+)
+
+ZOMBIES: Final = (
+    Key("age", duration(_SECOND_NS), "From which age on a zombie counts.", '"30s"', "age_ns"),
+    Key("limit", integer(1, 1_000_000), "How many are too many.", "1"),
+    Key("action", choice(ZombieAction), "What follows then.", '"report"'),
 )
 
 SERVICE: Final = (
@@ -59,7 +133,7 @@ SERVICE: Final = (
         "command",
         COMMAND,
         "The program and its arguments. A string is split into words, with quotes as in a shell, but "
-        "there is no shell: `$`, `*`, `|` and `>` mean nothing. A program without a slash is looked up in "
+        "there is no shell: `*`, `|` and `>` mean nothing. A program without a slash is looked up in "
         "`PATH`.",
         required=True,
     ),
@@ -71,6 +145,10 @@ SERVICE: Final = (
         "Without it: as the daemon.",
     ),
     Key("group", GROUP, "The program's group: a name, or a number in quotes. Without it: the user's own."),
+    Key("supplementary_groups", GROUPS, "Its other groups. Without it: those of the user."),
+    Key("umask", OCTAL, "The modes that files it makes do not get. Without it: the daemon's."),
+    Key("nice", integer(-20, 19), "Its nice value: nice(2). Without it: the daemon's."),
+    Key("oom_score_adj", integer(-1000, 1000), "How soon it is killed for memory: proc(5)."),
     Key(
         "environment",
         ENVIRONMENT,
@@ -78,14 +156,87 @@ SERVICE: Final = (
         "name, and what begins with `REAPERD_` are set by the daemon.",
         "{}",
     ),
+    Key("environment_files", PATHS, "Files of lines `NAME=value`; `environment` comes on top.", "[]"),
+    Key("clear_environment", BOOLEAN, "Whether what the daemon was started with is left out.", "false"),
+    Key("requires", NAMES, "Services that must be ready before this one starts.", "[]"),
+    Key("after", NAMES, "Services that start before this one, if they start at all.", "[]"),
+    Key("before", NAMES, "Services that start after this one, if they start at all.", "[]"),
+    Key(
+        "instances",
+        integer(0, MOST_INSTANCES),
+        "How many of it there are, called `NAME:1`, `NAME:2` and so on, each with its number in "
+        "`REAPERD_INSTANCE`. Without it there is one, called `NAME`.",
+    ),
     Key(
         "restart",
-        choice({policy.value: policy for policy in Restart}),
-        "Whether a program that ended is started again: never, when it failed, or always.",
+        choice(Restart),
+        "Whether a program that ended is started again: never, when it failed, or always. For a oneshot "
+        'the default is `"never"`.',
         '"on-failure"',
     ),
     Key("backoff", table_of(BACKOFF, _backoff), "How long to wait before it is started again."),
+    Key(
+        "start_limit",
+        table_of(START_LIMIT, StartLimit),
+        "How many starts are tried before giving up. Without it there is no limit.",
+    ),
+    Key(
+        "success_exit_codes",
+        set_of("integers", integer(0, 255)),
+        "The exit codes that are no failure.",
+        "[0]",
+    ),
+    Key("success_signals", set_of("signals", SIGNAL), "The signals that are no failure to end by.", "[]"),
+    Key("ready", READY_TABLE, "When it counts as ready: one of these. Without it: as soon as it runs."),
+    Key("ready_timeout", duration(_SHORTEST_NS), "How long it may take.", '"30s"', "ready_timeout_ns"),
+    Key("health", HEALTH_TABLE, "How it is asked whether it still answers: by one of the first three."),
     Key("stop", table_of(STOP, Stop), "How the service is stopped."),
+    Key("reload", table_of(RELOAD, _reload, merges=False), "How it is asked to reload: by one of these."),
+    Key(
+        "essential",
+        choice(Essential),
+        "Which end of it ends the daemon too, with its exit status: a failure, or any.",
+    ),
+    Key("limits", LIMITS_TABLE, "Its resource limits, soft and hard alike or each: setrlimit(2)."),
+    Key("stdout", STDOUT, "Where its lines go.", '"inherit"'),
+    Key("stderr", STDERR, "Where the lines of its standard error go.", '"inherit"'),
+    Key("on_failure", COMMAND, "A command that is run each time it failed."),
+    Key("on_exit", COMMAND, "A command that is run each time it ended."),
+    Key("oneshot", BOOLEAN, "Whether it is meant to end; it is ready when it has ended well.", "false"),
+    Key("schedule", SCHEDULE_TABLE, "When it is started by itself: by one of the first two."),
+    Key("zombies", table_of(ZOMBIES, ZombieWatch), "What happens when it leaves zombies."),
+    Key(
+        "notify_access",
+        choice(NotifyAccess),
+        "Whose notifications count: those of every descendant, or of the main process alone.",
+        '"tree"',
+    ),
+)
+
+USE: Final = Key(
+    "use",
+    Kind("a template's name", lambda value, _site: text_not_empty(value), schema={"type": "string"}),
+    "The template whose keys hold where the service does not say otherwise.",
+)
+
+LOG: Final = (
+    Key("level", choice(LogLevel), "Which lines are written: these and what is worse.", '"info"'),
+    Key(
+        "format",
+        choice(LogFormat),
+        "How they look; `auto` is for people on a terminal, JSON elsewhere, the journal under systemd.",
+        '"auto"',
+    ),
+)
+
+CONTROL: Final = (
+    Key("mode", OCTAL, "The mode of the socket's file.", '"600"'),
+    Key("group", GROUP, "The group of the socket's file. Without it: the daemon's."),
+    Key("read", MEMBERS, "Who may look.", "[]"),
+    Key("operate", MEMBERS, "Who may start, stop and restart services too.", "[]"),
+    Key("admin", MEMBERS, "Who may do everything, besides root and the daemon's user.", "[]"),
+    Key("tcp", ADDRESS, "An address on which the daemon answers besides its socket."),
+    Key("token_file", PATH, "The file with the token that it asks for there."),
 )
 
 DAEMON: Final = (
@@ -102,4 +253,19 @@ DAEMON: Final = (
         "The directory of the daemon's lock and of what it remembers. Without it: `/var/lib/reaperd` for "
         "root; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
     ),
+    Key(
+        "include",
+        PATTERNS,
+        "Further files, each with services and templates; `*`, `?` and `[...]` match as in a shell.",
+        "[]",
+    ),
+    Key("log", table_of(LOG, Log), "The daemon's own lines."),
+    Key(
+        "shutdown_timeout",
+        duration(),
+        "How long the end of all services may take before what is left is killed.",
+        '"90s"',
+        "shutdown_timeout_ns",
+    ),
+    Key("control", table_of(CONTROL, _control), "Who may ask the daemon what."),
 )

@@ -3,19 +3,23 @@
 Every text is checked for NUL bytes: no argument, path or variable of a program can hold one.
 """
 
-import grp
 import os
-import pwd
-import shlex
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final
 
 from reaperd.config.report import Site
-from reaperd.config.table import Kind, wrong_type
-from reaperd.units import format_duration, parse_duration, parse_signal, shown, suggest
+from reaperd.config.table import Kind, Schema, wrong_type
+from reaperd.units import (
+    format_duration,
+    parse_duration,
+    parse_signal,
+    parse_size,
+    shown,
+    suggest,
+)
 
-_LARGEST_ID: Final = 2**32 - 2  # (uid_t) -1 means "leave as it is": setresuid(2)
+_STRING: Final[Schema] = {"type": "string"}
 
 
 def text(value: object) -> str:
@@ -35,107 +39,39 @@ def text_not_empty(value: object) -> str:
     return found
 
 
-def _words(value: object, site: Site) -> tuple[str, ...]:
-    """Read a command: strings, or one string that is split as a shell would, without being one."""
-    if isinstance(value, str):
-        words = _split(text(value))
-    elif isinstance(value, list):
-        words = _texts(value, site)
-    else:
-        raise wrong_type(value, "an array of strings, or a string,")
-    if not words:
-        raise ValueError('is empty; name a program, as in ["sleep", "60"] or "sleep 60"')
-    if not words[0]:
-        raise ValueError("names no program: its first word is empty")
-    return words
-
-
-def _split(line: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(line))
-    except ValueError as error:
-        why = str(error).lower()
-        raise ValueError(
-            f"cannot be split into words: {why}; quote it, or write an array of strings"
-        ) from error
-
-
-def _texts(values: list[object], site: Site) -> tuple[str, ...]:
-    """Read strings one by one; a wrong one is reported at its own place."""
-    texts = []
-    for index, value in enumerate(values):
-        try:
-            texts.append(text(value))
-        except ValueError as error:
-            site.at(index).problem(str(error))
-            texts.append("?")  # a problem of one word is not also one of the number of words
-    return tuple(texts)
-
-
-def _environment(value: object, site: Site) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, dict):
-        raise wrong_type(value, "a table of strings")
-    pairs = []
-    for name, content in value.items():
-        try:
-            pairs.append((_variable(name), text(content)))
-        except ValueError as error:
-            site.at(name).problem(str(error))
-    return tuple(sorted(pairs))
-
-
-def _variable(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError('is not a name for a variable; it must not be empty, nor hold "=" or a NUL byte')
-    if name == "SERVICE" or name.startswith("REAPERD_"):
-        raise ValueError('is set by the daemon; choose another name than "SERVICE" or "REAPERD_..."')
-    return name
-
-
 def _path(value: object, site: Site) -> str:
     # Joined and not tidied up: what ".." means after a symbolic link is the kernel's business.
     return os.path.join(site.source.folder, text_not_empty(value))  # noqa: PTH118  # specs hold texts
-
-
-def _user(value: object, _site: Site) -> str:
-    return _account("user", text_not_empty(value), pwd.getpwnam, _all_users)
-
-
-def _group(value: object, _site: Site) -> str:
-    return _account("group", text_not_empty(value), grp.getgrnam, _all_groups)
-
-
-def _all_users() -> list[str]:
-    return [entry.pw_name for entry in pwd.getpwall()]
-
-
-def _all_groups() -> list[str]:
-    return [entry.gr_name for entry in grp.getgrall()]
-
-
-def _account(what: str, name: str, find: Callable[[str], object], known: Callable[[], list[str]]) -> str:
-    """Return the name of an account that exists, or a number, which need not have a name."""
-    if is_number(name):
-        if len(name) > 10 or int(name) > _LARGEST_ID:
-            raise ValueError(f"{shown(name)} is no {what}'s number; at most {_LARGEST_ID} is allowed")
-        return name
-    try:
-        find(name)
-    except KeyError as error:
-        hint = suggest(name, known()) or "; allowed: a name that this machine knows, or a number in quotes"
-        raise ValueError(f"there is no {what} {shown(name)} on this machine{hint}") from error
-    return name
-
-
-def is_number(account: str) -> bool:
-    """Tell whether a user or group is given by its number."""
-    return account.isascii() and account.isdecimal()
 
 
 def _signal(value: object, _site: Site) -> int:
     if not isinstance(value, str | int):
         raise wrong_type(value, "a signal's name or number")
     return parse_signal(value)
+
+
+def _boolean(value: object, _site: Site) -> bool:
+    if not isinstance(value, bool):
+        raise wrong_type(value, "true or false")
+    return value
+
+
+def _size(value: object, _site: Site) -> int:
+    if not isinstance(value, str | int):
+        raise wrong_type(value, "a size")
+    size = parse_size(value)
+    if not size:
+        raise ValueError("is nothing; at least 1B is allowed")
+    return size
+
+
+def _octal(value: object, _site: Site) -> int:
+    # As an integer 022 is no TOML and 22 would be another number: so it is a text, as chmod(1) takes it.
+    if not isinstance(value, str):
+        raise wrong_type(value, 'octal digits in quotes, such as "022",')
+    if not 1 <= len(value) <= 4 or not set(value) <= set("01234567") or int(value, 8) > 0o777:
+        raise ValueError(f'{shown(value)} is not a mode; allowed: octal digits, "000" to "777"')
+    return int(value, 8)
 
 
 def duration(at_least_ns: int = 0) -> Kind:
@@ -150,7 +86,7 @@ def duration(at_least_ns: int = 0) -> Kind:
             raise ValueError(f"{format_duration(ns)} is too short; at least {least} is allowed")
         return ns
 
-    return Kind("a duration", read)
+    return Kind("a duration", read, schema={"type": ["string", "number"]})
 
 
 def number(at_least: float, at_most: float) -> Kind:
@@ -163,26 +99,88 @@ def number(at_least: float, at_most: float) -> Kind:
             raise ValueError(f"{shown(value)} is out of range; allowed: {at_least:g} to {at_most:g}")
         return float(value)
 
-    return Kind(f"a number, {at_least:g} to {at_most:g}", read)
+    schema = {"type": "number", "minimum": at_least, "maximum": at_most}
+    return Kind(f"a number, {at_least:g} to {at_most:g}", read, schema=schema)
 
 
-def choice(names: Mapping[str, Enum]) -> Kind:
-    """Return the kind of a string that is one of `names`."""
-    allowed = ", ".join(f'"{name}"' for name in names)
+def integer(at_least: int, at_most: int) -> Kind:
+    """Return the kind of an integer within bounds; both bounds are allowed values."""
+
+    def read(value: object, _site: Site) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise wrong_type(value, "an integer")
+        if not at_least <= value <= at_most:
+            raise ValueError(f"{shown(value)} is out of range; allowed: {at_least} to {at_most}")
+        return value
+
+    schema = {"type": "integer", "minimum": at_least, "maximum": at_most}
+    return Kind(f"an integer, {at_least} to {at_most}", read, schema=schema)
+
+
+def choice(names: type[Enum], *, without: tuple[Enum, ...] = ()) -> Kind:
+    """Return the kind of a string that is one value of an enumeration."""
+    members: Mapping[str, Enum] = {member.value: member for member in names if member not in without}
+    allowed = ", ".join(f'"{name}"' for name in members)
 
     def read(value: object, _site: Site) -> Enum:
         if not isinstance(value, str):
             raise wrong_type(value, f"one of {allowed}")
-        if value not in names:
-            raise ValueError(f"{shown(value)} is none of {allowed}{suggest(value, names)}")
-        return names[value]
+        if value not in members:
+            raise ValueError(f"{shown(value)} is none of {allowed}{suggest(value, members)}")
+        return members[value]
 
-    return Kind(f"one of {allowed}", read)
+    return Kind(f"one of {allowed}", read, schema={"enum": list(members)})
 
 
-COMMAND: Final = Kind("an array of strings, or a string", _words)
-ENVIRONMENT: Final = Kind("a table of strings", _environment)
-PATH: Final = Kind("a path", _path)
-USER: Final = Kind("a user", _user)
-GROUP: Final = Kind("a group", _group)
-SIGNAL: Final = Kind("a signal", _signal)
+def array_of(what: str, read_one: Callable[[object, Site], object], schema: Schema = _STRING) -> Kind:
+    """Return the kind of an array, each element of which is read by `read_one`; a wrong one is reported."""
+
+    def read(value: object, site: Site) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise wrong_type(value, f"an array of {what}")
+        found = []
+        for index, each in enumerate(value):
+            try:
+                found.append(read_one(each, site.at(index)))
+            except ValueError as error:
+                site.at(index).problem(str(error))
+        return tuple(found)
+
+    return Kind(f"an array of {what}", read, schema={"type": "array", "items": schema})
+
+
+def set_of(what: str, one: Kind) -> Kind:
+    """Return the kind of an array whose order means nothing: it is sorted, and the same counts once."""
+    array = array_of(what, one.read, one.schema)
+
+    def read(value: object, site: Site) -> object:
+        found = array.read(value, site)
+        return tuple(sorted(set(found))) if isinstance(found, tuple) else found
+
+    return Kind(array.name, read, schema=array.schema)
+
+
+def address(value: object, _site: Site) -> tuple[str, int]:
+    """Read `host:port` or `[::1]:port`."""
+    where = text_not_empty(value)
+    host, colon, port = where.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{shown(where)} is not an address; write an IPv6 address in brackets: [::1]:8000")
+    if not colon or not host or not port.isascii() or not port.isdecimal() or not 1 <= len(port) <= 5:
+        raise ValueError(f'{shown(where)} is not an address; write it like "127.0.0.1:8000" or "[::1]:8000"')
+    if not 1 <= int(port) <= 65535:
+        raise ValueError(f"{port} is not a port; allowed: 1 to 65535")
+    return host, int(port)
+
+
+PATH: Final = Kind("a path", _path, schema=_STRING)
+SIGNAL: Final = Kind("a signal", _signal, schema={"type": ["string", "integer"]})
+BOOLEAN: Final = Kind("true or false", _boolean, schema={"type": "boolean"})
+SIZE: Final = Kind("a size", _size, schema={"type": ["string", "integer"]})
+OCTAL: Final = Kind("octal digits in quotes", _octal, schema={"type": "string", "pattern": "^[0-7]{1,4}$"})
+ADDRESS: Final = Kind("an address", address, schema=_STRING)
+PATHS: Final = array_of("paths", _path)
+PATTERNS: Final = array_of("file patterns", lambda value, _site: text_not_empty(value))
+NAMES: Final = array_of("names", lambda value, _site: text_not_empty(value))

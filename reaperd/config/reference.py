@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from reaperd.config.keys import DAEMON, SERVICE
+from reaperd.config.keys import DAEMON, SERVICE, USE
 from reaperd.config.table import Key
 
-TABLES: Final = {"daemon": DAEMON, "service": SERVICE}
+TABLES: Final = {"daemon": DAEMON, "service": (USE, *SERVICE)}
 _COMMENT: Final = ("<!-- ", '.\\" ')
 _BEGIN: Final = tuple(f"{mark}keys of " for mark in _COMMENT)
 _END: Final = tuple(f"{mark}end of keys" for mark in _COMMENT)

@@ -138,7 +138,7 @@ class NotifyCheck:
 
 @dataclass(frozen=True, slots=True)
 class FdCheck:
-    """Well when it writes a newline to this descriptor, or so says s6's readiness."""
+    """Well when it writes a line to this descriptor, as programs for s6 do."""
 
     fd: int
 

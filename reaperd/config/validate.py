@@ -1,47 +1,68 @@
-"""From what TOML holds to frozen specs, or to one error with every problem.
+"""From what the files hold to frozen specs, or to one error with every problem.
 
 Nothing is changed or started here; what the machine knows (users, groups) is only looked up.
 """
 
 import os
-import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from reaperd.config import paths
-from reaperd.config.keys import DAEMON, SERVICE
-from reaperd.config.kinds import is_number
+from reaperd.config.cycles import find_cycles
+from reaperd.config.keys import DAEMON
 from reaperd.config.report import Report, Site, Source
-from reaperd.config.spec import Config, DaemonSpec, ServiceSpec
+from reaperd.config.services import Entry, check_template, names_in, specs_of, whole
+from reaperd.config.spec import Config, DaemonSpec
 from reaperd.config.table import read_keys, wrong_type
 from reaperd.errors import ReaperdError
 from reaperd.units import suggest
 
-_TABLES: Final = ("daemon", "service")
+File = tuple[Source, Mapping[str, object]]
+Scale = Mapping[str, int]
+"""Numbers of instances, by service."""
+
+_TABLES: Final = ("daemon", "service", "template")
 _LONGEST_NAME: Final = 64
 _NAME_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-")
 _LONGEST_SOCKET: Final = 107  # bytes: sun_path holds 108 with its closing NUL, unix(7)
 
 
-def validate(source: Source, document: Mapping[str, object]) -> Config:
-    """Return the configuration that a file's tables describe.
+def validate(files: Sequence[File], report: Report, environ: Mapping[str, str], scale: Scale) -> Config:
+    """Return the configuration that the tables of several files describe, the first being the main one.
 
     Raises:
-        ConfigError: with every problem, in the order of the file.
+        ConfigError: with every problem, those in `report` included, in the order of the files.
     """
-    report = Report()
-    top = Site(report, source)
-    for name in document:
+    main, document = files[0]
+    top = Site(report, main)
+    for source, tables in files:
+        _check_tables(tables, Site(report, source), main)
+    daemon = _daemon(_table(document, "daemon", top) or {}, top.at("daemon"))
+    templates = _entries(files, "template", report)
+    services = _entries(files, "service", report)
+    if not services and not any("service" in tables and tables["service"] for _, tables in files):
+        top.at("service").problem("there is no service; write at least one [service.NAME] with a command")
+    for template in templates.values():
+        check_template(template)
+    entries = {name: whole(entry, templates) for name, entry in services.items()}
+    _check_order(entries)
+    specs = tuple(
+        spec for name, entry in entries.items() for spec in specs_of(name, entry, environ, scale.get(name))
+    )
+    report.raise_if_any()
+    return Config(main.absolute, daemon, specs, tuple(source.absolute for source, _ in files))
+
+
+def _check_tables(tables: Mapping[str, object], site: Site, main: Source) -> None:
+    for name in tables:
         if name not in _TABLES:
             known = ", ".join(f"[{table}]" for table in _TABLES)
-            top.at(name).problem(
+            site.at(name).problem(
                 f"unknown table or key{suggest(name, _TABLES) or f'; allowed here: {known}'}"
             )
-    daemon = _daemon(_table(document, "daemon", top) or {}, top.at("daemon"))
-    services = _services(_table(document, "service", top), top.at("service"))
-    report.raise_if_any()
-    return Config(source.folder / source.path.name, daemon, services)
+        elif name == "daemon" and site.source is not main:
+            site.at(name).problem(f"belongs in the main file, {main.path}")
 
 
 def _table(tables: Mapping[str, object], name: str, site: Site) -> Mapping[str, object] | None:
@@ -53,14 +74,45 @@ def _table(tables: Mapping[str, object], name: str, site: Site) -> Mapping[str, 
     return None
 
 
+def _entries(files: Sequence[File], what: str, report: Report) -> dict[str, Entry]:
+    """Return all services, or all templates, of all files; a name stands for one of them."""
+    entries: dict[str, Entry] = {}
+    for source, document in files:
+        top = Site(report, source)
+        site = top.at(what)
+        tables = _table(document, what, top) or {}
+        for name in tables:
+            here = site.at(name)
+            _check_name(name, what, here)
+            table = _table(tables, name, site)
+            if name in entries:
+                other = entries[name].site
+                line = other.source.line_of(other.trail)
+                here.problem(f"is already defined in {other.source.path}:{line}")
+            elif table is not None:
+                entries[name] = Entry(table, here)
+    return entries
+
+
+def _check_name(name: str, what: str, site: Site) -> None:
+    if ":" in name:
+        site.problem(f'is not a name for a {what}; ":" stands between a service and its instances')
+    elif not name or len(name) > _LONGEST_NAME or name[0] in ".-" or not set(name) <= _NAME_CHARACTERS:
+        site.problem(
+            f"is not a name for a {what}; allowed: 1 to {_LONGEST_NAME} of the letters A-Z and a-z, digits, "
+            '"_", ".", "@" and "-", not beginning with "." or "-"'
+        )
+
+
 def _daemon(table: Mapping[str, object], site: Site) -> DaemonSpec:
     values = read_keys(table, DAEMON, site)
+    values.pop("include", None)  # the files that it names are here already
     socket = _path("socket", values, paths.default_socket, site)
+    state_dir = _path("state_dir", values, paths.default_state_dir, site)
     if len(os.fsencode(socket)) > _LONGEST_SOCKET:
-        site.at("socket").problem(
-            f"{socket} is too long for a socket; at most {_LONGEST_SOCKET} bytes are allowed"
-        )
-    return DaemonSpec(socket=socket, state_dir=_path("state_dir", values, paths.default_state_dir, site))
+        what = f"{socket} is too long for a socket; at most {_LONGEST_SOCKET} bytes are allowed"
+        site.at("socket").problem(what)
+    return DaemonSpec(**{**values, "socket": socket, "state_dir": state_dir})
 
 
 def _path(name: str, values: Mapping[str, Any], default: Callable[[], Path], site: Site) -> Path:
@@ -69,49 +121,25 @@ def _path(name: str, values: Mapping[str, Any], default: Callable[[], Path], sit
     try:
         return default()
     except ReaperdError as error:
-        site.at(name).problem(
-            f"has no default here: {error.message}{f'; {error.hint}' if error.hint else ''}"
-        )
+        hint = f"; {error.hint}" if error.hint else ""
+        site.at(name).problem(f"has no default here: {error.message}{hint}")
         return Path()
 
 
-def _services(tables: Mapping[str, object] | None, site: Site) -> tuple[ServiceSpec, ...]:
-    if tables is None:
-        return ()
-    if not tables:
-        site.problem("there is no service; write at least one [service.NAME] with a command")
-    specs = [_service(name, _table(tables, name, site), site.at(name)) for name in tables]
-    return tuple(spec for spec in specs if spec is not None)
-
-
-def _service(name: str, table: Mapping[str, object] | None, site: Site) -> ServiceSpec | None:
-    before = site.report.count
-    _check_name(name, site)
-    if table is None:
-        return None
-    values = read_keys(table, SERVICE, site)
-    _check_user(values, site)
-    return ServiceSpec(name=name, **values) if site.report.count == before else None
-
-
-def _check_name(name: str, site: Site) -> None:
-    if ":" in name:
-        site.problem('is not a name for a service; ":" stands between a service and its instances')
-    elif not name or len(name) > _LONGEST_NAME or name[0] in ".-" or not set(name) <= _NAME_CHARACTERS:
-        site.problem(
-            f"is not a name for a service; allowed: 1 to {_LONGEST_NAME} of the letters A-Z and a-z, digits, "
-            '"_", ".", "@" and "-", not beginning with "." or "-"'
-        )
-
-
-def _check_user(values: Mapping[str, Any], site: Site) -> None:
-    """Refuse a user by a number that nobody has, where no group is given: none can be told from it."""
-    user = values.get("user", "")
-    if not is_number(user) or "group" in values:
-        return
-    try:
-        pwd.getpwuid(int(user))
-    except KeyError:
-        site.at("user").problem(
-            f"user {user} has no entry on this machine to take a group from; set group too"
+def _check_order(entries: Mapping[str, Entry]) -> None:
+    """Report names of services that do not exist, and services that would wait for each other for ever."""
+    waits: dict[str, dict[str, Site]] = {name: {} for name in entries}
+    for name, entry in entries.items():
+        for key in ("requires", "after", "before"):
+            for other, site in names_in(entry, key):
+                if other not in entries:
+                    hint = suggest(other, entries) or f"; there is {', '.join(entries)}"
+                    site.problem(f"there is no service of this name{hint}")
+                elif key == "before":
+                    waits[other].setdefault(name, site)
+                else:
+                    waits[name].setdefault(other, site)
+    for cycle in find_cycles(waits):
+        waits[cycle[0]][cycle[1]].problem(
+            f"closes a cycle, in which each waits for the next: {' -> '.join(cycle)}"
         )

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.config.parse import MAX_BYTES, load, parse_toml, read_source
+from reaperd.config.parse import load
+from reaperd.config.read import MAX_BYTES, parse_toml, read_source
 from reaperd.config.report import Source
 from reaperd.errors import ConfigError
 

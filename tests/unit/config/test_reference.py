@@ -6,9 +6,27 @@ from typing import Any
 import pytest
 
 from reaperd.config import reference
-from reaperd.config.keys import BACKOFF, SERVICE, STOP
+from reaperd.config.checks import HEALTH
+from reaperd.config.keys import BACKOFF, CONTROL, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP, ZOMBIES
+from reaperd.config.outputs import FILE
 from reaperd.config.report import Report, Site, Source
-from reaperd.config.spec import Backoff, ServiceSpec, Stop
+from reaperd.config.schedules import SCHEDULE
+from reaperd.config.spec import (
+    Backoff,
+    Control,
+    DaemonSpec,
+    Every,
+    Health,
+    Log,
+    LogFile,
+    Reload,
+    Schedule,
+    ServiceSpec,
+    StartLimit,
+    Stop,
+    TcpCheck,
+    ZombieWatch,
+)
 from reaperd.config.table import Key
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -48,27 +66,40 @@ def test_every_key_is_in_every_page(page: Path) -> None:
             assert f"`{name}`" in text or f".B {name}\n" in text
 
 
-@pytest.mark.parametrize(
-    ("keys", "spec"),
-    [(SERVICE, ServiceSpec("x", ("x",))), (BACKOFF, Backoff()), (STOP, Stop())],
-    ids=["service", "backoff", "stop"],
-)
-def test_the_documented_default_is_the_default(keys: tuple[Key, ...], spec: Any) -> None:
+RECORDS: list[tuple[tuple[Key, ...], Any, set[str]]] = [
+    (SERVICE, ServiceSpec("x", ("x",)), {"name", "base", "instance"}),
+    (DAEMON, DaemonSpec(Path("/s"), Path("/d")), set()),
+    (LOG, Log(), set()),
+    (CONTROL, Control(), set()),
+    (BACKOFF, Backoff(), set()),
+    (START_LIMIT, StartLimit(), set()),
+    (STOP, Stop(), set()),
+    (RELOAD, Reload(), set()),
+    (ZOMBIES, ZombieWatch(), set()),
+    (FILE, LogFile("/x"), set()),
+    (HEALTH, Health(TcpCheck("h", 1)), {"check"}),
+    (SCHEDULE, Schedule(Every(1)), {"when"}),
+]
+NOT_IN_SPEC = {"instances", "environment_files", "include", "tcp", "http", "exec", "cron", "every"}
+IDS = [type(record).__name__ for _, record, _ in RECORDS]
+
+
+@pytest.mark.parametrize(("keys", "record", "_others"), RECORDS, ids=IDS)
+def test_the_documented_default_is_the_default(keys: tuple[Key, ...], record: Any, _others: set[str]) -> None:
     """What a row says holds without the key is what the spec holds without it."""
     site = Site(Report(), Source(Path("/c.toml"), ""))
     for key in keys:
-        default = getattr(spec, key.field or key.name)
-        if key.default:
+        default = getattr(record, key.field or key.name, None)
+        if key.default and key.name not in NOT_IN_SPEC:
             assert key.kind.read(tomllib.loads(f"x = {key.default}")["x"], site) == default
         else:
-            assert key.required or default is None or is_dataclass(default)
+            assert key.required or not default or is_dataclass(default) or key.name in {"socket", "state_dir"}
 
 
-def test_every_field_of_a_spec_has_its_key() -> None:
-    """Nothing can be set that no key sets."""
-    for keys, spec, others in (
-        (SERVICE, ServiceSpec, {"name"}),
-        (BACKOFF, Backoff, set()),
-        (STOP, Stop, set()),
-    ):
-        assert {key.field or key.name for key in keys} | others == {field.name for field in fields(spec)}
+@pytest.mark.parametrize(("keys", "record", "others"), RECORDS, ids=IDS)
+def test_every_field_of_a_spec_has_its_key(keys: tuple[Key, ...], record: Any, others: set[str]) -> None:
+    """Nothing can be set that no key sets, and no key sets nothing."""
+    names = {key.field or key.name for key in keys}
+    declared = {field.name for field in fields(record)}
+    assert declared <= names | others
+    assert names - declared <= NOT_IN_SPEC

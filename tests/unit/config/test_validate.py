@@ -3,14 +3,15 @@
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reaperd.config import paths
-from reaperd.config.parse import parse_toml
-from reaperd.config.report import Source
+from reaperd.config.read import parse_toml
+from reaperd.config.report import Report, Source
 from reaperd.config.spec import SECOND_NS, Backoff, Config, Restart, ServiceSpec, Stop
 from reaperd.config.validate import validate
 from reaperd.errors import ConfigError, ReaperdError
@@ -32,10 +33,10 @@ stop = { signal = "HUP", timeout = "0s" }
 """
 
 
-def config(text: str) -> Config:
+def config(text: str, **environ: str) -> Config:
     """Return the configuration that a text describes, as if it stood in /etc/r."""
     source = Source(Path("/etc/r/c.toml"), text)
-    return validate(source, parse_toml(source))
+    return validate([(source, parse_toml(source))], Report(), environ, {})
 
 
 def service(lines: str) -> ServiceSpec:
@@ -80,7 +81,7 @@ def test_values_have_the_types_of_their_fields() -> None:
     found = config(FULL).services[0]
     for record in (found.backoff, found.stop):
         for field in fields(record):
-            assert type(getattr(record, field.name)) is field.type
+            assert type(getattr(record, field.name)) is (get_origin(field.type) or field.type)
 
 
 def test_only_a_command_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +191,9 @@ def test_what_is_no_command(command: str, message: str) -> None:
         ("stop = 07:32:00", "stop: a time where a table is wanted"),
         ("stop = 1979-05-27T07:32:00Z", "stop: a date-time where a table is wanted"),
         ('comand = "x"', 'comand: unknown key; did you mean "command"?'),
-        ("timeout = 3", 'timeout: unknown key here; did you mean "stop.timeout"?'),
+        ("timeout = 3", 'timeout: unknown key here; did you mean "health.timeout" or "stop.timeout"?'),
         ("stop.timout = 3", 'stop.timout: unknown key; did you mean "timeout"?'),
-        ("stop.zzz = 3", "stop.zzz: unknown key; allowed here: signal, timeout"),
+        ("stop.zzz = 3", "stop.zzz: unknown key; allowed here: signal, timeout, command, scope"),
     ],
 )
 def test_each_wrong_value_has_one_message(lines: str, message: str) -> None:
@@ -209,11 +210,11 @@ def test_each_wrong_value_has_one_message(lines: str, message: str) -> None:
         ("stop.timeout = inf", "stop.timeout: inf is not a duration: "),
         ("stop.timeout = true", "stop.timeout: a boolean is not a duration; "),
         ('stop.timeout = "soon"', 'stop.timeout: "soon" is not a duration; write it like "500ms"'),
-        ('environment."" = "x"', 'environment."": is not a name for a variable; '),
-        ('environment."a=b" = "x"', 'environment."a=b": is not a name for a variable; '),
-        ('environment."a\\u0000b" = "x"', r'environment."a\x00b": is not a name for a variable; '),
-        ('environment.SERVICE = "x"', "environment.SERVICE: is set by the daemon; "),
-        ('environment.REAPERD_RUN = "x"', "environment.REAPERD_RUN: is set by the daemon; "),
+        ('environment."" = "x"', 'environment."": "" is no variable\'s name; '),
+        ('environment."a=b" = "x"', 'environment."a=b": "a=b" is no variable\'s name; '),
+        ('environment."a\\u0000b" = "x"', r'environment."a\x00b": "a\x00b" is no variable'),
+        ('environment.SERVICE = "x"', "environment.SERVICE: SERVICE is set by the daemon; "),
+        ('environment.REAPERD_RUN = "x"', "environment.REAPERD_RUN: REAPERD_RUN is set by the daemon; "),
         (
             'user = "no-such-account-here"',
             'user: there is no user "no-such-account-here" on this machine; allowed: ',
@@ -224,6 +225,11 @@ def test_each_wrong_value_has_one_message(lines: str, message: str) -> None:
 def test_wrong_values_whose_help_is_longer(lines: str, start: str) -> None:
     """Signals, durations and names are refused in the words of their own readers."""
     assert problem(lines).startswith(start)
+
+
+def test_a_number_with_an_account_takes_its_group() -> None:
+    """The machine knows the group of a user that it knows, named or numbered."""
+    assert service('user = "0"').user == "0"
 
 
 def test_a_number_without_an_account_may_run_with_a_group() -> None:
@@ -285,7 +291,7 @@ def test_a_missing_command_stands_at_its_table() -> None:
         ),
         (
             'zzz = 1\n[service.a]\ncommand = "p"',
-            [":1: zzz: unknown table or key; allowed here: [daemon], [service]"],
+            [":1: zzz: unknown table or key; allowed here: [daemon], [service], [template]"],
         ),
         ('service.a = "p"', [":1: service.a: a string where a table is wanted"]),
         (
@@ -337,7 +343,7 @@ def test_any_values_are_a_configuration_or_a_list_of_problems(
     """No value at any key makes validation fail in another way than by problems."""
     source = Source(Path("c.toml"), "")
     try:
-        validate(source, {"daemon": daemon, "service": {"web": web}})
+        validate([(source, {"daemon": daemon, "service": {"web": web}})], Report(), {}, {})
     except ConfigError as error:
         assert error.problems  # noqa: PT017  # both outcomes are the property
 
