@@ -1,22 +1,166 @@
-"""When scheduled services are due, by the wall clock."""
+"""Post `ScheduleDue` at each time of each scheduled service that is wanted up.
 
+One timer of the wall clock serves all schedules, those by the monotonic clock too: it is armed for the
+nearest of all times as the wall clock will then show it, and whenever that clock is set the kernel says so
+and all is reckoned anew. Without any schedule there is no timer and no descriptor. Nothing else in the daemon
+reads the wall clock to decide by it.
+"""
+
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-from reaperd.policy.words import Event
+from reaperd.config.spec import Cron, Every
+from reaperd.kernel.timerfd import Reading, WallTimer
+from reaperd.loop.poller import Phase
+from reaperd.policy import agenda
+from reaperd.policy.agenda import Entry, Now
+from reaperd.policy.words import Event, ScheduleDue
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import World
 
 
-class Schedules:
-    """Post `ScheduleDue` at each time of each scheduled service that is wanted up."""
+class Timer(Protocol):
+    """What is needed of `kernel.timerfd.WallTimer`."""
 
-    def __init__(self, world: World, post: Callable[[Service, Event], None]) -> None:
-        self._world = world
+    @property
+    def fd(self) -> int:
+        """Readable when the timer expired or the clock was set."""
+
+    def arm(self, at_ns: int) -> bool:
+        """Expire at `at_ns`; False if the clock was set meanwhile."""
+
+    def read(self) -> Reading:
+        """Return why `fd` is readable."""
+
+    def close(self) -> None:
+        """Close `fd`."""
+
+
+@dataclass(slots=True)
+class _Armed:
+    service: Service
+    entry: Entry
+
+
+class Schedules:
+    """Know the next time of every armed schedule.
+
+    Implements `loop.poller.Source` for the timer.
+
+    Args:
+        world: its poller and its monotonic clock are used.
+        post: takes the events.
+        wall: the wall clock, in nanoseconds since 1970 in UTC.
+        open_timer: makes a timer of that clock.
+    """
+
+    name = "schedules"
+    phase = Phase.REPORTS
+
+    def __init__(
+        self,
+        world: World,
+        post: Callable[[Service, Event], None],
+        *,
+        wall: Callable[[], int] = time.time_ns,
+        open_timer: Callable[[], Timer] = WallTimer,
+    ) -> None:
+        self._poller = world.poller
+        self._monotonic = world.clock
         self._post = post
+        self._wall = wall
+        self._open_timer = open_timer
+        self._timer: Timer | None = None  # while anything is armed
+        self._armed: dict[str, _Armed] = {}
 
     def arm(self, service: Service) -> None:
-        """Let the times of `next_spec`, else of `spec`, come due from now on; replaces what was armed."""
-        raise NotImplementedError(service)
+        """Let the times of `next_spec`, else of `spec`, come due from now on; replaces what was armed.
+
+        A schedule whose times have not changed keeps its pace.
+
+        Raises:
+            KernelError: no descriptor is left.
+        """
+        when = _when(service)
+        if when is None:
+            self.cancel(service)
+            return
+        # The timer first: from its making on no jump of the clock goes unnoticed.
+        self._open()
+        armed = self._armed.get(service.spec.name)
+        if armed is None or armed.entry.when != when:
+            self._armed[service.spec.name] = _Armed(service, agenda.first(when, self._now()))
+        self._rearm()
 
     def cancel(self, service: Service) -> None:
         """Let them come due no more; harmless where nothing was armed."""
+        if self._armed.pop(service.spec.name, None) is not None:
+            self._rearm()
+
+    def next(self, service: Service) -> int | None:
+        """Return when the service is due next, by the wall clock in nanoseconds; None where it is not."""
+        armed = self._armed.get(service.spec.name)
+        return None if armed is None else agenda.wall_ns(armed.entry, self._now())
+
+    def ready(self, fd: int, events: int) -> None:
+        """Post what is due, or reckon anew because the clock was set."""
+        del fd, events
+        if self._timer is None:
+            return
+        reading = self._timer.read()
+        if reading is not Reading.NOTHING:
+            self._look(clock_set=reading is Reading.CLOCK_SET)
+            self._rearm()
+
+    def failed(self, fd: int) -> None:
+        """Do without the timer, which cannot be read, until a schedule is armed again."""
+        del fd
+        self._close()
+
+    def _look(self, *, clock_set: bool) -> None:
+        now = self._now()
+        for name, armed in list(self._armed.items()):
+            if _when(armed.service) is None:
+                del self._armed[name]  # a reload took the schedule away while the service ran
+            elif agenda.is_due(armed.entry, now):
+                armed.entry = agenda.after_due(armed.entry, now)
+                self._post(armed.service, ScheduleDue(now.monotonic_ns))
+            elif clock_set:
+                armed.entry = agenda.after_jump(armed.entry, now)
+
+    def _rearm(self) -> None:
+        """Arm the timer for the nearest time; again, if the clock was set after that time was reckoned."""
+        if not self._armed:
+            self._close()
+        while self._timer is not None and (at_ns := self._nearest_ns()) is not None:
+            if self._timer.arm(at_ns):
+                return
+            self._look(clock_set=True)
+
+    def _nearest_ns(self) -> int | None:
+        now = self._now()
+        times = (agenda.wall_ns(armed.entry, now) for armed in self._armed.values())
+        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+
+    def _now(self) -> Now:
+        # The monotonic clock first: what passes between the two readings makes a time late, never early.
+        monotonic_ns = self._monotonic()
+        return Now(self._wall(), monotonic_ns)
+
+    def _open(self) -> None:
+        if self._timer is None:
+            self._timer = self._open_timer()
+            self._poller.watch(self._timer.fd, self)
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._poller.drop(self._timer.fd)
+            self._timer.close()
+            self._timer = None
+
+
+def _when(service: Service) -> Cron | Every | None:
+    schedule = (service.next_spec or service.spec).schedule
+    return None if schedule is None else schedule.when
