@@ -83,10 +83,15 @@ def decide(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 
 
 def _start(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
-    wanted = replace(run, want=Want.UP, failures=0, starts=(), gave_up=False, queued=False)
+    wanted = replace(run, want=Want.UP)
     if spec.schedule is not None:
-        return _await_schedule(wanted, ArmSchedule())
-    return _begin(wanted), ()
+        return _await_schedule(_afresh(wanted), ArmSchedule())
+    return _begin(_afresh(wanted)), ()
+
+
+def _afresh(run: Run) -> Run:
+    """Return the run without what earlier tries of it left: nothing of them counts any more."""
+    return replace(run, failures=0, starts=(), gave_up=False, queued=False)
 
 
 def _begin(run: Run) -> Run:
@@ -105,13 +110,15 @@ def _met(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     return starting, (Emit("service.starting"), Fork())
 
 
-def _due(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
+def _due(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     if run.awaits is Awaits.REQUIREMENTS:
-        return run, (Emit("service.skipped"),)
-    return _begin(replace(run, failures=0, starts=(), gave_up=False)), ()
+        return _due_while_busy(run, event, spec)
+    return _begin(_afresh(run)), ()
 
 
 def _due_while_busy(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
+    if run.want is Want.DOWN:
+        return run, ()
     if spec.schedule is not None and spec.schedule.overlap is Overlap.QUEUE:
         return replace(run, queued=True), ()
     return run, (Emit("service.skipped"),)
@@ -119,12 +126,11 @@ def _due_while_busy(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
 
 def _start_waiting(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
     # Asked for by hand, a scheduled service runs now; one that is held stays held.
-    return _begin(replace(run, failures=0, starts=(), gave_up=False)), ()
+    return _begin(_afresh(run)), ()
 
 
 def _start_now(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
-    wanted = replace(run, want=Want.UP, failures=0, starts=(), gave_up=False)
-    return _begin(wanted), (CancelTimer(Timer.BACKOFF),)
+    return _begin(_afresh(run)), (CancelTimer(Timer.BACKOFF),)
 
 
 def _retry(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
@@ -231,8 +237,10 @@ def _next_rung(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
 
 
 def _start_after_stop(run: Run, _event: Event, spec: ServiceSpec) -> Decision:
-    schedule = () if run.want is Want.UP or spec.schedule is None else (ArmSchedule(),)
-    return replace(run, want=Want.UP, after=After.START), schedule
+    # Up again after a stop, a scheduled service is what a start makes of it: one that waits for its time.
+    if run.want is Want.DOWN and spec.schedule is not None:
+        return replace(run, want=Want.UP, after=After.SCHEDULE), (ArmSchedule(),)
+    return replace(run, want=Want.UP, after=After.START), ()
 
 
 def _tree_empty(run: Run, event: Event, spec: ServiceSpec) -> Decision:
@@ -245,7 +253,9 @@ def _after_stop(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     if run.want is Want.DOWN:
         return replace(run, state=State.STOPPED), (Emit("service.stopped"),)
     if run.after is After.START:
-        return _begin(replace(run, failures=0, starts=(), gave_up=False)), ()
+        return _begin(_afresh(run)), ()
+    if run.after is After.SCHEDULE:
+        return _await_schedule(_afresh(run))
     return _by_policy(run, event, spec)
 
 
@@ -254,13 +264,14 @@ def _after_stop(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 
 def _by_policy(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     failed = not restart.succeeded(run.cause, spec)
-    hook: tuple[Action, ...] = (RunHook(HookKind.FAILURE),) if failed and spec.on_failure else ()
     if not restart.due(run.cause, spec):
         decided, actions = _at_rest(run, spec, failed=failed)
     elif restart.used_up(run.starts, spec.start_limit, event.at_ns):
+        failed = True  # however well each of its runs ended
         decided, actions = _at_rest(replace(run, gave_up=True), spec, failed=True)
     else:
         decided, actions = _back_off(run, event, spec)
+    hook = (RunHook(HookKind.FAILURE),) if failed and spec.on_failure else ()
     return decided, (*hook, *actions)
 
 
@@ -274,12 +285,12 @@ def _back_off(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 
 def _at_rest(run: Run, spec: ServiceSpec, *, failed: bool) -> Decision:
     told = Emit("service.failed", (("gave_up", run.gave_up),)) if failed else Emit("service.finished")
-    if spec.schedule is not None:
-        if run.queued:
-            return _begin(replace(run, queued=False, starts=())), (told,)
-        return _await_schedule(run, told)
-    state = State.FAILED if failed else State.EXITED
-    return replace(run, state=state), (told, *_essential(run, spec, failed=failed))
+    actions = (told, *_essential(run, spec, failed=failed))
+    if spec.schedule is None:
+        return replace(run, state=State.FAILED if failed else State.EXITED), actions
+    if run.queued:
+        return _begin(_afresh(run)), actions
+    return _await_schedule(run, *actions)
 
 
 def _essential(run: Run, spec: ServiceSpec, *, failed: bool) -> tuple[Action, ...]:

@@ -1,18 +1,19 @@
 """Who comes before whom: what holds a start, what a start or stop brings with it, who may stop yet. Pure.
 
 `requires` is a need: the other must be ready (a oneshot: have ended well) before this starts, is started
-with it, and stops after it. `after` and `before` are order alone: they count while the other is on its way.
+with it, and stops after it. `after` and `before` are order alone: they count while the other is on its way,
+up to its first failure, so that nobody waits for ever for a neighbour that he does not need.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from reaperd.config.spec import ServiceSpec
 from reaperd.policy.words import Awaits, Run, State, Want
 
-_ON_ITS_WAY = frozenset({State.WAITING, State.STARTING, State.BACKOFF})
-
+_ON_ITS_WAY: Final = frozenset({State.WAITING, State.STARTING})
 
 Look = Callable[[str], tuple[Run, ServiceSpec] | None]  # what is known of a service, by its full name
 
@@ -45,15 +46,15 @@ def graph_of(specs: Iterable[ServiceSpec]) -> Graph:
         if spec.base and spec.base != spec.name:
             known[spec.base].append(spec.name)
 
-    def named(names: Iterable[str]) -> list[str]:
+    def named(names: Iterable[str]) -> tuple[str, ...]:
         # A name that is not there stays, so that it holds and can be told.
-        return [full for name in names for full in known.get(name, [name])]
+        return tuple(dict.fromkeys(full for name in names for full in known.get(name, [name])))
 
-    requires = {spec.name: tuple(named(spec.requires)) for spec in specs}
-    after = {spec.name: named(spec.after) for spec in specs}
+    requires = {spec.name: named(spec.requires) for spec in specs}
+    after = {spec.name: dict.fromkeys(named(spec.after)) for spec in specs}
     for spec in specs:
         for later in named(spec.before):
-            after.setdefault(later, []).append(spec.name)
+            after.setdefault(later, {})[spec.name] = None
     required_by: defaultdict[str, list[str]] = defaultdict(list)
     followed_by: defaultdict[str, list[str]] = defaultdict(list)
     for spec in specs:
@@ -63,7 +64,11 @@ def graph_of(specs: Iterable[ServiceSpec]) -> Graph:
             followed_by[earlier].append(spec.name)
     return Graph(
         requires,
-        {name: tuple(names) for name, names in after.items()},
+        # What is required is not merely before: one hold says it.
+        {
+            name: tuple(each for each in names if each not in requires.get(name, ()))
+            for name, names in after.items()
+        },
         {name: tuple(names) for name, names in required_by.items()},
         {name: tuple(names) for name, names in followed_by.items()},
     )
@@ -127,6 +132,10 @@ def satisfies(run: Run, spec: ServiceSpec) -> bool:
 
 
 def _is_coming(run: Run, spec: ServiceSpec) -> bool:
-    if run.want is Want.DOWN or (run.state is State.WAITING and run.awaits is Awaits.SCHEDULE):
+    if (
+        run.want is Want.DOWN
+        or run.failures
+        or (run.state is State.WAITING and run.awaits is Awaits.SCHEDULE)
+    ):
         return False
     return run.state in _ON_ITS_WAY or (spec.oneshot and run.state is State.RUNNING)

@@ -36,6 +36,7 @@ class After(Enum):
     """What follows once a stopping run has no process left and is still wanted up."""
 
     START = "start"  # somebody asked for it
+    SCHEDULE = "schedule"  # somebody asked for it, and it waits for its time
     POLICY = "policy"  # the main process ended by itself: the restart policy decides
 
 

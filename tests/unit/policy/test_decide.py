@@ -1,28 +1,43 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from reaperd.config.spec import Backoff, Restart, ServiceSpec, Stop
-from reaperd.policy.decide import RESTING, decide
+from reaperd.config.spec import (
+    Restart,
+    ServiceSpec,
+)
+from reaperd.policy.decide import IGNORED, RESTING, TABLE, decide
 from reaperd.policy.stop import LAST_RUNG
 from reaperd.policy.words import (
     Action,
     After,
+    ArmSchedule,
     ArmTimer,
+    AwaitReady,
+    Awaits,
     BackoffOver,
+    CancelSchedule,
     CancelTimer,
-    Emit,
+    CheckFailed,
+    EndChecks,
     Event,
     Exited,
     Fork,
     GraceOver,
+    HookKind,
     Kill,
     MainExited,
     NotSpawned,
     Ready,
+    ReadyLate,
+    RequirementsMet,
     RestartAsked,
     Run,
+    RunHook,
+    ScheduleDue,
     Signal,
+    Spawned,
     SpawnFailed,
     Stable,
     StartAsked,
@@ -31,185 +46,249 @@ from reaperd.policy.words import (
     Timer,
     TreeEmpty,
     Want,
+    WatchHealth,
+)
+from tests.unit.policy.cases import (
+    ARM_STABLE,
+    ASKED,
+    BACK_OFF,
+    CAREFUL,
+    CRASHED,
+    DUE,
+    HOOKED,
+    KILLED,
+    MISSING,
+    NOW,
+    OK,
+    SPEC,
+    TIMED,
+    UNWELL,
+    S,
+    effects,
+    told,
+    up,
 )
 
-S = 1_000_000_000
-NOW = 1_000 * S
-SPEC = ServiceSpec(
-    "web",
-    ("web",),
-    restart=Restart.ON_FAILURE,
-    backoff=Backoff(initial_ns=S, factor=2.0, max_ns=8 * S, jitter=0.0, reset_after_ns=60 * S),
-    stop=Stop(signal=15, timeout_ns=5 * S),
-)
-OK, CRASHED, KILLED = Exited(code=0), Exited(code=1), Exited(signal=9)
-MISSING = NotSpawned("exec", 2)
-ARM_GRACE, ARM_STABLE = ArmTimer(Timer.GRACE, NOW + 5 * S), ArmTimer(Timer.STABLE, NOW + 60 * S)
+Row = tuple[str, ServiceSpec, Run, Event, State, list[Action]]
 
 
-def effects(actions: tuple[Action, ...]) -> list[Action]:
-    """Return what is done, without what is only told."""
-    return [action for action in actions if not isinstance(action, Emit)]
+def timed_start(state: State) -> Row:
+    """Return the row of a scheduled service that is started."""
+    return (
+        f"{state.value}, start, timed",
+        TIMED,
+        Run(state),
+        StartAsked(NOW),
+        State.WAITING,
+        [ArmSchedule()],
+    )
 
 
-def told(actions: tuple[Action, ...]) -> list[str]:
-    """Return the names of what is told."""
-    return [action.event for action in actions if isinstance(action, Emit)]
-
-
-def up(state: State, **more: object) -> Run:
-    """Return a run that is wanted up."""
-    return replace(Run(state=state, want=Want.UP), **more)  # type: ignore[arg-type] # its own fields
-
-
-ROWS: list[tuple[str, Run, Event, State, list[Action]]] = [
-    ("stopped, start", Run(), StartAsked(NOW), State.STARTING, [Fork()]),
-    ("exited, start", up(State.EXITED), StartAsked(NOW), State.STARTING, [Fork()]),
-    ("failed, start", up(State.FAILED), StartAsked(NOW), State.STARTING, [Fork()]),
-    ("stopped, restart", Run(), RestartAsked(NOW), State.STARTING, [Fork()]),
-    ("stopped, stop", Run(), StopAsked(NOW), State.STOPPED, []),
-    ("exited, stop", up(State.EXITED), StopAsked(NOW), State.STOPPED, []),
-    ("failed, stop", up(State.FAILED), StopAsked(NOW), State.STOPPED, []),
-    ("starting, start", up(State.STARTING), StartAsked(NOW), State.STARTING, []),
-    ("starting, ready", up(State.STARTING), Ready(NOW), State.RUNNING, [ARM_STABLE]),
+ROWS: list[Row] = [
+    *((f"{state.value}, start", SPEC, up(state), StartAsked(NOW), State.WAITING, []) for state in RESTING),
+    *(
+        (f"{state.value}, restart", SPEC, up(state), RestartAsked(NOW), State.WAITING, [])
+        for state in RESTING
+    ),
+    *map(timed_start, RESTING),
+    ("stopped, stop", SPEC, Run(), StopAsked(NOW), State.STOPPED, []),
+    ("exited, stop", SPEC, up(State.EXITED), StopAsked(NOW), State.STOPPED, []),
+    ("failed, stop", SPEC, up(State.FAILED), StopAsked(NOW), State.STOPPED, []),
+    ("waiting, met", SPEC, up(State.WAITING), RequirementsMet(NOW), State.STARTING, [Fork()]),
+    ("waiting for its time, met", TIMED, DUE, RequirementsMet(NOW), State.WAITING, []),
+    ("waiting for its time, due", TIMED, DUE, ScheduleDue(NOW), State.WAITING, []),
+    ("held, due", TIMED, up(State.WAITING), ScheduleDue(NOW), State.WAITING, []),
+    ("waiting for its time, start", TIMED, DUE, StartAsked(NOW), State.WAITING, []),
+    ("waiting for its time, restart", TIMED, DUE, RestartAsked(NOW), State.WAITING, []),
+    ("waiting, stop", SPEC, up(State.WAITING), StopAsked(NOW), State.STOPPED, [CancelTimer(Timer.BACKOFF)]),
+    (
+        "waiting for its time, stop",
+        TIMED,
+        DUE,
+        StopAsked(NOW),
+        State.STOPPED,
+        [CancelTimer(Timer.BACKOFF), CancelSchedule()],
+    ),
+    ("starting, start", SPEC, up(State.STARTING), StartAsked(NOW), State.STARTING, []),
+    ("starting, spawned", SPEC, up(State.STARTING), Spawned(NOW), State.RUNNING, [ARM_STABLE]),
+    (
+        "starting, spawned, not ready yet",
+        CAREFUL,
+        up(State.STARTING),
+        Spawned(NOW),
+        State.STARTING,
+        [ArmTimer(Timer.READY, NOW + 7 * S), AwaitReady()],
+    ),
+    (
+        "starting, ready",
+        CAREFUL,
+        up(State.STARTING),
+        Ready(NOW),
+        State.RUNNING,
+        [EndChecks(), CancelTimer(Timer.READY), ARM_STABLE, WatchHealth()],
+    ),
+    ("starting, ready late", CAREFUL, up(State.STARTING), ReadyLate(NOW), State.STOPPING, ASKED),
     (
         "starting, spawn failed",
+        SPEC,
         up(State.STARTING),
         SpawnFailed(MISSING, NOW),
         State.BACKOFF,
-        [ArmTimer(Timer.BACKOFF, NOW + S)],
+        [BACK_OFF],
     ),
+    ("starting, main exited", SPEC, up(State.STARTING), MainExited(CRASHED, NOW), State.STOPPING, ASKED),
+    ("starting, stop", SPEC, up(State.STARTING), StopAsked(NOW), State.STOPPING, ASKED),
+    ("starting, restart", SPEC, up(State.STARTING), RestartAsked(NOW), State.STOPPING, ASKED),
+    ("starting, due", TIMED, up(State.STARTING), ScheduleDue(NOW), State.STARTING, []),
+    ("running, start", SPEC, up(State.RUNNING), StartAsked(NOW), State.RUNNING, []),
+    ("running, stable", SPEC, up(State.RUNNING, failures=3), Stable(NOW), State.RUNNING, []),
+    ("running, check failed", CAREFUL, up(State.RUNNING), CheckFailed(UNWELL, NOW), State.STOPPING, ASKED),
+    ("running, main exited", SPEC, up(State.RUNNING), MainExited(OK, NOW), State.STOPPING, ASKED),
+    ("running, stop", SPEC, up(State.RUNNING), StopAsked(NOW), State.STOPPING, ASKED),
     (
-        "starting, main exited",
-        up(State.STARTING),
-        MainExited(CRASHED, NOW),
-        State.STOPPING,
-        [CancelTimer(Timer.STABLE), Signal(15), ARM_GRACE],
-    ),
-    (
-        "starting, stop",
-        up(State.STARTING),
-        StopAsked(NOW),
-        State.STOPPING,
-        [CancelTimer(Timer.STABLE), Signal(15), ARM_GRACE],
-    ),
-    (
-        "starting, restart",
-        up(State.STARTING),
-        RestartAsked(NOW),
-        State.STOPPING,
-        [CancelTimer(Timer.STABLE), Signal(15), ARM_GRACE],
-    ),
-    ("running, start", up(State.RUNNING), StartAsked(NOW), State.RUNNING, []),
-    ("running, stable", up(State.RUNNING, failures=3), Stable(NOW), State.RUNNING, []),
-    (
-        "running, main exited",
-        up(State.RUNNING),
-        MainExited(OK, NOW),
-        State.STOPPING,
-        [CancelTimer(Timer.STABLE), Signal(15), ARM_GRACE],
-    ),
-    (
-        "running, stop",
+        "running, stop, timed",
+        TIMED,
         up(State.RUNNING),
         StopAsked(NOW),
         State.STOPPING,
-        [CancelTimer(Timer.STABLE), Signal(15), ARM_GRACE],
+        [CancelSchedule(), *ASKED],
     ),
-    (
-        "running, restart",
-        up(State.RUNNING),
-        RestartAsked(NOW),
-        State.STOPPING,
-        [CancelTimer(Timer.STABLE), Signal(15), ARM_GRACE],
-    ),
+    ("running, restart", SPEC, up(State.RUNNING), RestartAsked(NOW), State.STOPPING, ASKED),
+    ("running, due", TIMED, up(State.RUNNING), ScheduleDue(NOW), State.RUNNING, []),
     (
         "stopping, grace over",
+        SPEC,
         up(State.STOPPING),
         GraceOver(NOW),
         State.STOPPING,
         [CancelTimer(Timer.GRACE), Kill()],
     ),
-    ("stopping, ready", up(State.STOPPING), Ready(NOW), State.STOPPING, []),
-    ("stopping, main exited", up(State.STOPPING), MainExited(KILLED, NOW), State.STOPPING, []),
-    ("stopping, spawn failed", up(State.STOPPING), SpawnFailed(MISSING, NOW), State.STOPPING, []),
-    ("stopping, start", Run(state=State.STOPPING), StartAsked(NOW), State.STOPPING, []),
-    ("stopping, stop", up(State.STOPPING), StopAsked(NOW), State.STOPPING, []),
+    ("stopping, main exited", SPEC, up(State.STOPPING), MainExited(KILLED, NOW), State.STOPPING, []),
+    ("stopping, spawn failed", SPEC, up(State.STOPPING), SpawnFailed(MISSING, NOW), State.STOPPING, []),
+    ("stopping, start", SPEC, Run(State.STOPPING), StartAsked(NOW), State.STOPPING, []),
+    ("stopping, start, timed", TIMED, Run(State.STOPPING), StartAsked(NOW), State.STOPPING, [ArmSchedule()]),
+    ("stopping, restart", SPEC, up(State.STOPPING), RestartAsked(NOW), State.STOPPING, []),
+    ("stopping, stop", SPEC, up(State.STOPPING), StopAsked(NOW), State.STOPPING, []),
+    ("stopping, stop, timed", TIMED, up(State.STOPPING), StopAsked(NOW), State.STOPPING, [CancelSchedule()]),
+    ("stopping, due", TIMED, up(State.STOPPING), ScheduleDue(NOW), State.STOPPING, []),
     (
         "stopping, empty, wanted down",
-        Run(state=State.STOPPING, cause=CRASHED),
+        SPEC,
+        Run(State.STOPPING, cause=CRASHED),
         TreeEmpty(NOW),
         State.STOPPED,
         [CancelTimer(Timer.GRACE)],
     ),
     (
         "stopping, empty, restart asked",
+        SPEC,
         up(State.STOPPING, after=After.START, cause=OK),
         TreeEmpty(NOW),
-        State.STARTING,
-        [CancelTimer(Timer.GRACE), Fork()],
+        State.WAITING,
+        [CancelTimer(Timer.GRACE)],
+    ),
+    (
+        "stopping, empty, its schedule taken up again",
+        TIMED,
+        up(State.STOPPING, after=After.SCHEDULE),
+        TreeEmpty(NOW),
+        State.WAITING,
+        [CancelTimer(Timer.GRACE)],
     ),
     (
         "stopping, empty, ended well",
+        SPEC,
         up(State.STOPPING, cause=OK),
         TreeEmpty(NOW),
         State.EXITED,
         [CancelTimer(Timer.GRACE)],
     ),
     (
+        "stopping, empty, ended well, timed",
+        TIMED,
+        up(State.STOPPING, cause=OK),
+        TreeEmpty(NOW),
+        State.WAITING,
+        [CancelTimer(Timer.GRACE)],
+    ),
+    (
         "stopping, empty, crashed",
+        HOOKED,
         up(State.STOPPING, cause=CRASHED, failures=1),
         TreeEmpty(NOW),
         State.BACKOFF,
-        [CancelTimer(Timer.GRACE), ArmTimer(Timer.BACKOFF, NOW + 2 * S)],
+        [
+            CancelTimer(Timer.GRACE),
+            RunHook(HookKind.EXIT),
+            RunHook(HookKind.FAILURE),
+            ArmTimer(Timer.BACKOFF, NOW + 2 * S),
+        ],
     ),
-    ("backoff, over", up(State.BACKOFF), BackoffOver(NOW), State.STARTING, [Fork()]),
-    (
-        "backoff, start",
-        up(State.BACKOFF),
-        StartAsked(NOW),
-        State.STARTING,
-        [CancelTimer(Timer.BACKOFF), Fork()],
-    ),
+    ("backoff, over", SPEC, up(State.BACKOFF), BackoffOver(NOW), State.WAITING, []),
+    ("backoff, start", SPEC, up(State.BACKOFF), StartAsked(NOW), State.WAITING, [CancelTimer(Timer.BACKOFF)]),
     (
         "backoff, restart",
+        SPEC,
         up(State.BACKOFF),
         RestartAsked(NOW),
-        State.STARTING,
-        [CancelTimer(Timer.BACKOFF), Fork()],
+        State.WAITING,
+        [CancelTimer(Timer.BACKOFF)],
     ),
-    ("backoff, stop", up(State.BACKOFF), StopAsked(NOW), State.STOPPED, [CancelTimer(Timer.BACKOFF)]),
+    ("backoff, stop", SPEC, up(State.BACKOFF), StopAsked(NOW), State.STOPPED, [CancelTimer(Timer.BACKOFF)]),
+    ("backoff, due", TIMED, up(State.BACKOFF), ScheduleDue(NOW), State.BACKOFF, []),
 ]
 
 
 @pytest.mark.parametrize(
-    ("run", "event", "state", "done"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+    ("spec", "run", "event", "state", "done"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
-def test_each_row_of_the_table(run: Run, event: Event, state: State, done: list[Action]) -> None:
+def test_each_row_of_the_table(
+    spec: ServiceSpec, run: Run, event: Event, state: State, done: list[Action]
+) -> None:
     """State and event decide the next state and what is done, and `since` follows a change of state."""
-    after, actions = decide(run, event, SPEC)
+    after, actions = decide(run, event, spec)
     assert (after.state, effects(actions)) == (state, done)
     assert after.since_ns == (NOW if state is not run.state else run.since_ns)
-    assert decide(run, event, SPEC) == (after, actions)
+    assert decide(run, event, spec) == (after, actions)
 
 
+def test_no_row_of_the_table_is_left_out() -> None:
+    """The rows above are all that is handled."""
+    assert {(run.state, type(event)) for _, _, run, event, _, _ in ROWS} - IGNORED == set(TABLE)
+
+
+EVENTS = get_args(Event)
+NEWS_OF_A_PROCESS = {SpawnFailed, MainExited, TreeEmpty}
+IMPOSSIBLE = {
+    (state, kind) for state in (*RESTING, State.WAITING, State.BACKOFF) for kind in NEWS_OF_A_PROCESS
+} | {
+    # What never ran has no tree; what runs was spawned; and emptiness is looked for in STOPPING alone.
+    (State.STARTING, TreeEmpty),
+    (State.RUNNING, TreeEmpty),
+    (State.RUNNING, SpawnFailed),
+}
+
+
+def event_of(kind: type[Event]) -> Event:
+    """Return an event of this kind."""
+    causes = {SpawnFailed: MISSING, MainExited: OK, CheckFailed: UNWELL}
+    return kind(causes[kind], NOW) if kind in causes else kind(NOW)  # type: ignore[call-arg,arg-type] # by kind
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("late", [Stable(NOW), GraceOver(NOW), BackoffOver(NOW)])
-def test_a_timer_that_is_one_event_late_changes_nothing(state: State, late: Event) -> None:
-    """A timer that came due in the turn in which its state ended is passed over."""
-    handled = {State.RUNNING: Stable, State.STOPPING: GraceOver, State.BACKOFF: BackoffOver}
-    if handled.get(state) is not type(late):
-        assert decide(up(state), late, SPEC) == (up(state), ())
+def test_each_pair_is_in_exactly_one_place(state: State, kind: type[Event]) -> None:
+    """It is handled, ignored or impossible; what is ignored changes nothing, what is impossible is a bug."""
+    pair = (state, kind)
+    assert [pair in TABLE, pair in IGNORED, pair in IMPOSSIBLE].count(True) == 1
+    if pair in IGNORED:
+        assert decide(up(state), event_of(kind), SPEC) == (up(state), ())
+    if pair in IMPOSSIBLE:
+        with pytest.raises(AssertionError, match=f"while {state.value}"):
+            decide(up(state), event_of(kind), SPEC)
 
 
-@pytest.mark.parametrize("state", [*RESTING, State.BACKOFF])
-@pytest.mark.parametrize(
-    "event", [MainExited(OK, NOW), SpawnFailed(MISSING, NOW), TreeEmpty(NOW), Ready(NOW)]
-)
-def test_news_of_a_process_that_cannot_be_is_a_bug(state: State, event: Event) -> None:
-    """Where no process is, none can end, become ready or leave an empty tree."""
-    with pytest.raises(AssertionError, match=f"while {state.value}"):
-        decide(up(state), event, SPEC)
+# --- stories ---------------------------------------------------------------------------------------------
 
 
 def test_asking_to_start_forgives_failures() -> None:
@@ -267,14 +346,20 @@ def test_a_start_takes_back_a_stop() -> None:
     run, _ = decide(up(State.RUNNING, failures=3), StopAsked(NOW), SPEC)
     run, actions = decide(run, StartAsked(NOW), SPEC)
     assert actions == ()
-    run, actions = decide(run, TreeEmpty(NOW), SPEC)
-    assert (run.state, run.failures, effects(actions)[-1]) == (State.STARTING, 0, Fork())
+    run, _ = decide(run, TreeEmpty(NOW), SPEC)
+    assert (run.state, run.awaits, run.failures) == (State.WAITING, Awaits.REQUIREMENTS, 0)
 
 
 def test_an_old_restart_does_not_outlive_its_run() -> None:
     """A run that was started by a restart and then crashes waits like any other."""
     run = up(State.STOPPING, after=After.START)
-    for event in (TreeEmpty(NOW), Ready(NOW), MainExited(CRASHED, NOW), TreeEmpty(NOW)):
+    for event in (
+        TreeEmpty(NOW),
+        RequirementsMet(NOW),
+        Spawned(NOW),
+        MainExited(CRASHED, NOW),
+        TreeEmpty(NOW),
+    ):
         run, _ = decide(run, event, SPEC)
     assert run.state is State.BACKOFF
 
@@ -293,8 +378,9 @@ def test_a_second_stop_is_the_next_rung_and_a_third_has_none() -> None:
 def test_each_stop_begins_at_the_first_rung() -> None:
     """A run that had to be killed does not make the next stop ruthless."""
     killed = up(State.STOPPING, rung=LAST_RUNG, after=After.START)
-    started, _ = decide(killed, TreeEmpty(NOW), SPEC)
-    running, _ = decide(started, Ready(NOW), SPEC)
+    waiting, _ = decide(killed, TreeEmpty(NOW), SPEC)
+    started, _ = decide(waiting, RequirementsMet(NOW), SPEC)
+    running, _ = decide(started, Spawned(NOW), SPEC)
     for event in (StopAsked(NOW), RestartAsked(NOW), MainExited(OK, NOW)):
         stopping, actions = decide(running, event, SPEC)
         assert stopping.rung == 0

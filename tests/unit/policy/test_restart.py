@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.config.spec import Backoff, Restart
-from reaperd.policy.restart import LEAST_NS, delay_ns, due, succeeded
-from reaperd.policy.words import Exited, NotSpawned
+from reaperd.config.spec import Backoff, Restart, ServiceSpec, StartLimit
+from reaperd.policy.restart import LEAST_NS, delay_ns, due, recent, succeeded, used_up
+from reaperd.policy.words import Cause, Exited, NotReady, NotSpawned, Unhealthy
 from reaperd.units import MAX_DURATION_NS
 
 SEEDS = st.integers(0, 2**63)
 ANY_JITTER = st.floats(0, 1)
 NO_JITTER = st.just(0.0)
+NOT_EXITED: tuple[Cause, ...] = (NotSpawned("exec", 2), NotReady(), Unhealthy("no answer"))
 
 
 @st.composite
@@ -63,15 +66,47 @@ def test_the_same_moment_gives_the_same_delay() -> None:
     assert delay_ns(Backoff(), 3, 12345) == delay_ns(Backoff(), 3, 12345)
 
 
-@pytest.mark.parametrize("cause", [None, Exited(code=1), Exited(signal=15), NotSpawned("exec", 2)])
-def test_only_exit_status_zero_is_success(cause: Exited | NotSpawned | None) -> None:
-    """A signal, another code, and a program that never ran are failures."""
-    assert succeeded(Exited(code=0))
-    assert not succeeded(cause)
+SPEC = ServiceSpec("web", ("web",))
 
 
-def test_never_and_always_do_not_ask_how() -> None:
+@pytest.mark.parametrize("cause", [None, Exited(code=1), Exited(signal=15), *NOT_EXITED])
+def test_only_exit_status_zero_is_success(cause: Cause | None) -> None:
+    """A signal, another code, a program that never ran or was not well are failures."""
+    assert succeeded(Exited(code=0), SPEC)
+    assert not succeeded(cause, SPEC)
+
+
+def test_what_else_is_success_is_configured() -> None:
+    """Codes and signals; naming others takes nothing from what they mean elsewhere."""
+    spec = replace(SPEC, success_exit_codes=(0, 75), success_signals=(15,))
+    assert succeeded(Exited(code=75), spec)
+    assert succeeded(Exited(signal=15), spec)
+    assert not succeeded(Exited(code=15), spec)
+    assert not succeeded(Exited(signal=9), spec)
+    assert not succeeded(Exited(code=0), replace(SPEC, success_exit_codes=(3,)))
+
+
+@pytest.mark.parametrize("cause", [Exited(code=0), Exited(code=1), *NOT_EXITED])
+def test_never_and_always_do_not_ask_how(cause: Cause) -> None:
     """Their names say it."""
-    for cause in (Exited(code=0), Exited(code=1)):
-        assert due(Restart.ALWAYS, cause)
-        assert not due(Restart.NEVER, cause)
+    assert due(cause, replace(SPEC, restart=Restart.ALWAYS))
+    assert not due(cause, replace(SPEC, restart=Restart.NEVER))
+    assert due(cause, replace(SPEC, restart=Restart.ON_FAILURE)) != succeeded(cause, SPEC)
+
+
+@given(st.lists(st.integers(0, 100), max_size=20).map(sorted), st.integers(1, 5), st.integers(1, 50))
+def test_the_start_limit_counts_what_is_within_its_interval(
+    starts: list[int], count: int, interval_ns: int
+) -> None:
+    """No more starts are remembered than can matter, and forgetting the others changes no answer."""
+    limit, now_ns = StartLimit(count, interval_ns), 100
+    within = [at_ns for at_ns in starts if now_ns - at_ns < interval_ns]
+    kept = recent(tuple(starts), limit, now_ns)
+    assert used_up(tuple(starts), limit, now_ns) == used_up(kept, limit, now_ns) == (len(within) >= count)
+    assert list(kept) == within[-count:]
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    """A service that is restarted for years does not grow for it."""
+    assert recent((1, 2, 3), None, 4) == ()
+    assert not used_up((1, 2, 3), None, 4)
