@@ -1,9 +1,10 @@
 """Sentences for people: why a service is in its state, and why a child did not become its program."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
-from reaperd.config.spec import ServiceSpec
+from reaperd.config.spec import SECOND_NS, ServiceSpec
 from reaperd.policy.words import Cause, Exited, NotReady, NotSpawned, Run, State, Unhealthy
 from reaperd.units import format_duration, format_signal, suggest
 
@@ -33,6 +34,18 @@ def why(run: Run, spec: ServiceSpec, *, now_ns: int, next_ns: int | None, stuck:
             return f"before that: {ended}"
         case _:
             return None
+
+
+def next_run(run: Run, spec: ServiceSpec, at_ns: int | None) -> str:
+    """Return what a service between two times of its schedule did last, and when it runs next.
+
+    `at_ns` is of the wall clock. The time is told in the daemon's zone, in which the schedule is written too.
+    """
+    before = f"{cause_text(run.cause, spec)}; " if run.cause is not None else ""
+    if at_ns is None:
+        return f"{before}its schedule names no time of the next 50 years"
+    local = datetime.fromtimestamp(at_ns // SECOND_NS, UTC).astimezone()
+    return f"{before}next run at {local:%Y-%m-%d %H:%M:%S}"
 
 
 def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:

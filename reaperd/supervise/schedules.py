@@ -96,13 +96,8 @@ class Schedules:
 
     def cancel(self, service: Service) -> None:
         """Let them come due no more; harmless where nothing was armed."""
-        if self._armed.pop(service.spec.name, None) is not None:
-            self._rearm()
-
-    def next(self, service: Service) -> int | None:
-        """Return when the service is due next, by the wall clock in nanoseconds; None where it is not."""
-        armed = self._armed.get(service.spec.name)
-        return None if armed is None else agenda.wall_ns(armed.entry, self._now())
+        self._forget(service)
+        self._rearm()
 
     def ready(self, fd: int, events: int) -> None:
         """Post what is due, or reckon anew because the clock was set."""
@@ -121,27 +116,34 @@ class Schedules:
 
     def _look(self, *, clock_set: bool) -> None:
         now = self._now()
-        for name, armed in list(self._armed.items()):
+        for armed in list(self._armed.values()):
             if _when(armed.service) is None:
-                del self._armed[name]  # a reload took the schedule away while the service ran
+                self._forget(armed.service)  # a reload took the schedule away while the service ran
             elif agenda.is_due(armed.entry, now):
                 armed.entry = agenda.after_due(armed.entry, now)
                 self._post(armed.service, ScheduleDue(now.monotonic_ns))
             elif clock_set:
                 armed.entry = agenda.after_jump(armed.entry, now)
 
+    def _forget(self, service: Service) -> None:
+        self._armed.pop(service.spec.name, None)
+        service.next_run_ns = None
+
     def _rearm(self) -> None:
         """Arm the timer for the nearest time; again, if the clock was set after that time was reckoned."""
         if not self._armed:
             self._close()
-        while self._timer is not None and (at_ns := self._nearest_ns()) is not None:
+        while self._timer is not None and (at_ns := self._reckon()) is not None:
             if self._timer.arm(at_ns):
                 return
             self._look(clock_set=True)
 
-    def _nearest_ns(self) -> int | None:
+    def _reckon(self) -> int | None:
+        """Tell each service its next time as the wall clock stands, and return the nearest."""
         now = self._now()
-        times = (agenda.wall_ns(armed.entry, now) for armed in self._armed.values())
+        for armed in self._armed.values():
+            armed.service.next_run_ns = agenda.wall_ns(armed.entry, now)
+        times = (armed.service.next_run_ns for armed in self._armed.values())
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
 
     def _now(self) -> Now:

@@ -22,6 +22,7 @@ class Service:
         report_fd: where the child says whether its exec worked, until it has said so.
         not_spawned: the stage that failed, from the child's report until the child is reaped.
         stuck: a kill that found new processes again and again.
+        next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         told_holds: the names that were last said to hold it, while WAITING.
     """
 
@@ -35,6 +36,7 @@ class Service:
     report_fd: int | None = None
     not_spawned: NotSpawned | None = None
     stuck: bool = False
+    next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()
 
     def at_rest(self) -> bool:

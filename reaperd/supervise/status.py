@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from reaperd.loop.timers import Timers
-from reaperd.policy.words import State, Timer
+from reaperd.policy.words import Awaits, State, Timer
 from reaperd.supervise import explain
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import Deadline
@@ -33,8 +33,16 @@ def _row(service: Service, next_ns: int | None, now_ns: int) -> Row:
         "failures": run.failures,
         "since": rfc3339(time.time() - age_s),
         "uptime": round(age_s, 3) if up else None,
-        "why": explain.why(run, service.spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck),
+        "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
+        "why": _why(service, next_ns, now_ns),
     }
+
+
+def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
+    run, spec = service.run, service.spec
+    if run.state is State.WAITING and run.awaits is Awaits.SCHEDULE:
+        return explain.next_run(run, spec, service.next_run_ns)
+    return explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
 
 
 def rfc3339(timestamp_s: float) -> str:

@@ -151,14 +151,14 @@ def test_a_clock_set_between_reckoning_and_arming_is_noticed(stage: Stage) -> No
 def test_next_is_by_the_wall_clock(stage: Stage) -> None:
     """The next time of either kind is told as the wall clock will show it, also after a jump."""
     quarterly, hourly = stage.arm("quarterly", QUARTERLY), stage.arm("hourly", Every(HOUR_NS))
-    assert stage.schedules.next(quarterly) == NOON_NS + 15 * MINUTE_NS
-    assert stage.schedules.next(hourly) == NOON_NS + HOUR_NS
+    assert quarterly.next_run_ns == NOON_NS + 15 * MINUTE_NS
+    assert hourly.next_run_ns == NOON_NS + HOUR_NS
     stage.clock.set(NOON_NS + DAY_NS + 1)
     stage.come()
-    assert stage.schedules.next(quarterly) == NOON_NS + DAY_NS + 15 * MINUTE_NS
-    assert stage.schedules.next(hourly) == NOON_NS + DAY_NS + HOUR_NS + 1
+    assert quarterly.next_run_ns == NOON_NS + DAY_NS + 15 * MINUTE_NS
+    assert hourly.next_run_ns == NOON_NS + DAY_NS + HOUR_NS + 1
     stage.schedules.cancel(quarterly)
-    assert stage.schedules.next(quarterly) is None
+    assert quarterly.next_run_ns is None
 
 
 def _change(service: Service, when: Cron | Every | None) -> None:
@@ -172,7 +172,7 @@ def test_a_changed_schedule_is_armed_anew(stage: Stage) -> None:
     stage.clock.pass_(30 * MINUTE_NS)
     _change(service, Every(10 * MINUTE_NS))
     stage.schedules.arm(service)
-    assert stage.schedules.next(service) == NOON_NS + 40 * MINUTE_NS
+    assert service.next_run_ns == NOON_NS + 40 * MINUTE_NS
 
 
 def test_an_unchanged_schedule_keeps_its_pace(stage: Stage) -> None:
@@ -181,7 +181,7 @@ def test_an_unchanged_schedule_keeps_its_pace(stage: Stage) -> None:
     stage.clock.pass_(30 * MINUTE_NS)
     _change(service, Every(HOUR_NS))
     stage.schedules.arm(service)
-    assert stage.schedules.next(service) == NOON_NS + HOUR_NS
+    assert service.next_run_ns == NOON_NS + HOUR_NS
 
 
 def test_a_schedule_that_a_reload_took_away_comes_no_more(stage: Stage) -> None:
@@ -213,7 +213,7 @@ def test_a_timer_that_cannot_be_read_is_replaced(stage: Stage) -> None:
     stage.arm("other", Every(2 * HOUR_NS))
     stage.clock.pass_(HOUR_NS)
     assert stage.come() == ["tidy"]
-    assert stage.schedules.next(service) == NOON_NS + 2 * HOUR_NS
+    assert service.next_run_ns == NOON_NS + 2 * HOUR_NS
 
 
 def test_a_readable_descriptor_without_a_reason_does_nothing(stage: Stage) -> None:
