@@ -1,17 +1,22 @@
 """All children of the daemon: fork them, apply what the handler reaped, adopt orphans, end whole trees."""
 
 import os
+import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reaperd.children import sweep
 from reaperd.children.child import StageFailed
 from reaperd.children.family import GONE, Family
 from reaperd.children.fork import Forked, fork
-from reaperd.children.plan import Inheritance, make_plan
+from reaperd.children.leaves import Leaves, find_place
+from reaperd.children.memory import MemoryWatch
+from reaperd.children.plan import Descriptors, Inheritance, make_plan
 from reaperd.children.reaper import Reaped, Reaper
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.config.spec import ServiceSpec
-from reaperd.kernel import fds, procfs
+from reaperd.errors import KernelError, ReaperdError
+from reaperd.kernel import fds, procfs, wait
 from reaperd.kernel.procfs import Stat
 
 
@@ -25,6 +30,7 @@ class Ended:
         run_id: the run it belonged to, None for an unclaimed orphan.
         status: the raw wait status.
         at_ns: CLOCK_MONOTONIC.
+        out_of_memory: of a run's main process: the kernel killed it, or one of its run, for want of memory.
     """
 
     pid: int
@@ -32,6 +38,7 @@ class Ended:
     run_id: str | None
     status: int
     at_ns: int
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +51,70 @@ class Adopted:
 
 
 class Children:
-    """Own every child, its pidfd and the knowledge of whose it is."""
+    """Own every child, its pidfd and the knowledge of whose it is.
 
-    __slots__ = ("_family", "_inherited", "_null_fd", "_sweeps", "reaper")
+    Attributes:
+        reaper: the handler of SIGCHLD.
+        cgroup: the directory whose children the runs' cgroups are, None where runs have none.
+        no_cgroup: why they have none.
+    """
 
-    def __init__(self, inherited: Inheritance) -> None:
-        self.reaper = Reaper()
-        self._family = Family()
+    __slots__ = (
+        "_family",
+        "_inherited",
+        "_leaves",
+        "_mains",
+        "_memory",
+        "_null_fd",
+        "_sweeps",
+        "no_cgroup",
+        "reaper",
+    )
+
+    def __init__(self, inherited: Inheritance, *, cgroups: bool = True) -> None:
+        self.no_cgroup: str | None = None
+        self._leaves = self._find_leaves() if cgroups else None
+        leaf_run_of = self._leaves.run_of if self._leaves is not None else _no_leaf
+        self.reaper = Reaper(leaf_run_of)
+        self._family = Family(leaf_run_of)
+        self._memory = MemoryWatch()
         self._inherited = inherited
         self._null_fd = fds.open_null()
         self._sweeps: dict[str, Sweep] = {}
+        self._mains: dict[int, str] = {}  # unreaped main processes, with their runs
 
-    def spawn(self, spec: ServiceSpec, run_id: str) -> Forked | StageFailed:
-        """Fork the main process of a new run.
+    def _find_leaves(self) -> Leaves | None:
+        try:
+            return Leaves(find_place())
+        except ReaperdError as error:
+            self.no_cgroup = error.message
+            return None
+
+    @property
+    def cgroup(self) -> str | None:
+        """Return the directory of the daemon's cgroup, which holds one for each run; None without."""
+        return None if self._leaves is None else self._leaves.directory
+
+    @property
+    def emptied_fd(self) -> int | None:
+        """Return what polls readable when `is_empty` is to be asked again; None where nothing ever does."""
+        return None if self._leaves is None else self._leaves.fd
+
+    def drain_emptied(self) -> None:
+        """Take note of what `emptied_fd` tells."""
+        if self._leaves is not None:
+            self._leaves.drain()
+
+    def close(self) -> None:
+        """Close every descriptor and remove the cgroups; the daemon is leaving."""
+        self.reaper.close()
+        self._memory.close()
+        os.close(self._null_fd)
+        if self._leaves is not None:
+            self._leaves.close()
+
+    def spawn(self, spec: ServiceSpec, run_id: str, descriptors: Descriptors = ()) -> Forked | StageFailed:
+        """Fork the main process of a new run; `descriptors` stay the caller's.
 
         Raises:
             ReaperdError: the service's user or group does not exist (any more).
@@ -65,18 +123,44 @@ class Children:
         def register(pid: int, pidfd: int) -> None:
             self.reaper.know(pid, pidfd)
             self._family.born(run_id, pid)
+            self._mains[pid] = run_id
 
-        return fork(make_plan(spec, run_id, self._inherited), self._null_fd, register)
+        plan = make_plan(spec, run_id, self._inherited, descriptors)
+        if self._leaves is None:
+            return fork(plan, self._null_fd, register)
+        try:
+            procs_fd = self._leaves.make(run_id, spec.name)
+        except KernelError as error:
+            self._leaves.ended(run_id)
+            return StageFailed("cgroup", error.errno)
+        try:
+            forked = fork(plan, self._null_fd, register, procs_fd)
+        finally:
+            os.close(procs_fd)
+        if isinstance(forked, StageFailed):
+            self._leaves.ended(run_id)
+        return forked
 
     def apply(self) -> list[Ended]:
         """Apply what the handler reaped since the last call, and return it."""
-        return [self._apply(record) for record in self.reaper.take()]
+        records = self.reaper.take()
+        somebody_killed = bool(records) and self._memory.has_killed()
+        return [self._apply(record, somebody_killed=somebody_killed) for record in records]
 
-    def _apply(self, record: Reaped) -> Ended:
+    def _apply(self, record: Reaped, *, somebody_killed: bool) -> Ended:
+        main_of = self._mains.pop(record.pid, None)
         by_stat = self._family.claim_dead(record.stat) if record.stat else None
-        run_id = self._family.reaped(record.pid, record.status) or by_stat
+        run_id = self._family.reaped(record.pid, record.status) or record.run_id or by_stat
         name = record.stat.comm if record.stat else None
-        return Ended(record.pid, name, run_id, record.status, record.at_ns)
+        memory = main_of is not None and self._killed_for_memory(main_of, record.status, somebody_killed)
+        return Ended(record.pid, name, run_id, record.status, record.at_ns, memory)
+
+    def _killed_for_memory(self, run_id: str, status: int, somebody_killed: bool) -> bool:  # noqa: FBT001 - a fact
+        in_leaf = None if self._leaves is None else self._leaves.oom_kills(run_id)
+        if in_leaf is not None:
+            return in_leaf > 0
+        by_us = run_id in self._sweeps
+        return somebody_killed and wait.exit_signal(status) == signal.SIGKILL and not by_us
 
     def adopt(self) -> list[Adopted]:
         """Look for orphans that came to us since the last look; those that live are worth a word."""
@@ -85,16 +169,18 @@ class Children:
 
     def is_empty(self, run_id: str) -> bool:
         """Tell whether nothing of a run is left, as of the latest `adopt`."""
-        return self._family.is_empty(run_id)
+        return self._family.is_empty(run_id) and (self._leaves is None or self._leaves.is_empty(run_id))
 
     def ended(self, run_id: str) -> None:
         """Forget a run whose tree is empty."""
         self._family.ended(run_id)
         self._sweeps.pop(run_id, None)
+        if self._leaves is not None:
+            self._leaves.ended(run_id)
 
     def signal(self, run_id: str, number: int) -> None:
         """Send a signal to the whole tree of a run as it is now."""
-        sweep.send_to_all(self._family.members(run_id), number)
+        sweep.send_to_all(self.members(run_id), number)
 
     def signal_main(self, pid: int, number: int, *, group: bool) -> None:
         """Send a signal to an unreaped main process, or to the process group that it leads."""
@@ -102,27 +188,56 @@ class Children:
 
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""
-        return sweep.kill(self._sweep(run_id), lambda: self._family.members(run_id))
+        if self._leaves is None or not self._leaves.kill(run_id):
+            return sweep.kill(self._sweep(run_id), lambda: self.members(run_id))
+        return sweep.kill(self._sweep(run_id), lambda: self._outside_leaf(run_id))
+
+    def _outside_leaf(self, run_id: str) -> list[Stat]:
+        """Return those of a run that have left its cgroup, which takes the right to do so."""
+        assert self._leaves is not None
+        walked = self._family.members(run_id)
+        inside = set(self._leaves.pids(run_id))
+        return [stat for stat in walked if stat.pid not in inside]
 
     def kill_everybody(self) -> Progress:
         """End all that descends from the daemon, claimed or not: the last act of a shutdown."""
+        if self._leaves is not None:
+            self._leaves.kill_all()
         return sweep.kill(self._sweep(""), self._family.everybody)
 
     def everybody(self) -> list[Stat]:
         """Walk all that descends from the daemon and return who lives."""
         return self._family.everybody()
 
-    def signal_everybody(self, number: int) -> None:
-        """Send a signal to all that descends from the daemon."""
-        sweep.send_to_all(self._family.everybody(), number)
+    def signal_everybody(self, number: int, *, but: Iterable[str] = ()) -> None:
+        """Send a signal to all that descends from the daemon, `but` for the trees of some runs."""
+        spared = {stat.pid for run_id in but for stat in self.members(run_id)}
+        everybody = self._family.everybody()
+        sweep.send_to_all((stat for stat in everybody if stat.pid not in spared), number)
 
     def signal_unclaimed(self, number: int) -> None:
         """Send a signal to the orphans that belong to no run."""
         sweep.send_to_all(filter(None, map(procfs.read_stat, self._family.unclaimed())), number)
 
     def members(self, run_id: str) -> list[Stat]:
-        """Walk a run's tree and return who lives in it."""
-        return self._family.members(run_id)
+        """Walk a run's tree, and look into its cgroup, and return who lives in it."""
+        walked = self._family.members(run_id)
+        if self._leaves is None:
+            return walked
+        seen = {stat.pid for stat in walked}
+        found = (self._in_leaf(pid, run_id) for pid in self._leaves.pids(run_id) if pid not in seen)
+        return [*walked, *filter(None, found)]
+
+    def _in_leaf(self, pid: int, run_id: str) -> Stat | None:
+        """Return who has a pid that was found in a run's cgroup, if he is in there, too."""
+        assert self._leaves is not None
+        stat = procfs.read_stat(pid)
+        return stat if stat is not None and self._leaves.run_of(pid) == run_id else None
+
+    def run_of(self, pid: int) -> str | None:
+        """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""
+        by_leaf = None if self._leaves is None else self._leaves.run_of(pid)
+        return by_leaf or self._family.run_of(pid)
 
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""
@@ -138,3 +253,7 @@ class Children:
 
     def _sweep(self, key: str) -> Sweep:
         return self._sweeps.setdefault(key, Sweep())
+
+
+def _no_leaf(_pid: int) -> str | None:
+    return None

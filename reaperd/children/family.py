@@ -5,18 +5,19 @@ has come to us as an orphan, and a run's tree is empty exactly when none of our 
 to it. An orphan announces itself by nothing at all: we look among our children after each death and
 before each stop, and ask of a new one, in this order
 
-1. its known chain of parents: a walk has seen it below a run before;
-2. its session or process group: those of a run's main process, or of an orphan that the run already has;
-3. the marker in its environment, which every run's main process is given.
+1. its cgroup, where runs have one: see `leaves`;
+2. its known chain of parents: a walk has seen it below a run before;
+3. its session or process group: those of a run's main process, or of an orphan that the run already has;
+4. the marker in its environment, which every run's main process is given.
 
 Whoever answers to none of these is unclaimed: listed, and ended at shutdown. The number of a session can
 outlive our knowledge of its members and be used again, so a readable marker that names another living run
-overrules 2.
+overrules 3.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +27,9 @@ from reaperd.kernel.procfs import Stat
 from reaperd.model import ProcessKey, ProcessTable, Seen
 
 GONE: Final = frozenset("ZX")  # ended: nothing to signal, and its own parent's to reap until that ends
+
+
+_MOST_CLIMBS: Final = 4  # a parent that ends on the way hands its children to us: then climb again
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,14 @@ class Family:
         table: the model; its root is this process.
     """
 
-    __slots__ = ("_kin", "_run_of", "_run_of_number", "table")
+    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "table")
 
-    def __init__(self) -> None:
+    def __init__(self, leaf_run_of: Callable[[int], str | None]) -> None:
         us = procfs.read_stat(os.getpid())
         assert us is not None, "this process is running"
         self.table = ProcessTable(_seen(us))
         self.table.root.set_child_subreaper(True)
+        self._leaf_run_of = leaf_run_of
         self._kin: dict[str, _Kin] = {}
         self._run_of: dict[int, str | None] = {}
         self._run_of_number: dict[int, str] = {}
@@ -98,11 +103,28 @@ class Family:
 
     def claim(self, stat: Stat) -> str | None:
         """Return whose orphan this is, if its marker can be read or anything else is known of it."""
+        by_leaf = self._leaf_run_of(stat.pid)
+        if by_leaf in self._kin:
+            return by_leaf
         return self._by_chain(stat) or self._by_marker(stat.pid) or self._by_number(stat)
 
     def claim_dead(self, stat: Stat) -> str | None:
         """Return whose orphan this was that has been reaped: there is no marker to read any more."""
         return self._by_chain(stat) or self._by_number(stat)
+
+    def run_of(self, pid: int) -> str | None:
+        """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone.
+
+        By its parents alone, up to the child of ours that it stands below: a stranger can write any marker
+        into his environment. To be called within a turn, so that no child of ours is reaped meanwhile.
+        """
+        for _ in range(_MOST_CLIMBS):
+            child = _child_above(pid)
+            if child is not None:
+                return self._run_of[child.pid] if child.pid in self._run_of else self.claim(child)
+            if procfs.read_stat(pid) is None:
+                return None
+        return None
 
     def is_empty(self, run_id: str) -> bool:
         """Tell whether nothing of the run is left, as of the latest look."""
@@ -169,6 +191,15 @@ class Family:
 
     def _by_number(self, stat: Stat) -> str | None:
         return self._run_of_number.get(stat.sid) or self._run_of_number.get(stat.pgid)
+
+
+def _child_above(pid: int) -> Stat | None:
+    """Climb from a process to the child of ours that it stands below, or is; None where a step fails."""
+    us = os.getpid()
+    stat = procfs.read_stat(pid)
+    while stat is not None and stat.ppid != us:
+        stat = procfs.read_stat(stat.ppid) if stat.ppid > 0 else None
+    return stat
 
 
 def _seen(stat: Stat) -> Seen:

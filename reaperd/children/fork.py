@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from reaperd.children.child import REPORT_BYTES, STAGES, StageFailed, become
+from reaperd.children.child import REPORT_BYTES, STAGES, Hands, StageFailed, become
 from reaperd.children.plan import Plan
 from reaperd.errors import KernelError
 from reaperd.kernel import fds, pidfd, signals
@@ -31,22 +31,26 @@ class Forked:
     report_fd: int
 
 
-def fork(plan: Plan, null_fd: int, register: Callable[[int, int], None]) -> Forked | StageFailed:
+def fork(
+    plan: Plan, null_fd: int, register: Callable[[int, int], None], procs_fd: int | None = None
+) -> Forked | StageFailed:
     """Fork a child that follows `plan`; call `register(pid, pidfd)` before any signal can arrive.
 
     Args:
         plan: what the child becomes.
         null_fd: /dev/null, for the child's standard input; stays the caller's.
         register: makes the child known to the reaper, which owns the pidfd from then on.
+        procs_fd: enters the cgroup that the child is to be in, if any; stays the caller's.
     """
     try:
         read_fd, write_fd = fds.pipe()
     except KernelError as error:
         return StageFailed("fork", error.errno)
     fds.set_nonblocking(read_fd)
+    hands = Hands(write_fd, null_fd, procs_fd, signals.changed())
     mask = signals.block_all()
     try:
-        return _fork(plan, null_fd, (read_fd, write_fd), register)
+        return _fork(plan, hands, read_fd, register)
     except (OSError, KernelError) as error:
         os.close(read_fd)
         return StageFailed("fork", error.errno or errno.EAGAIN)
@@ -55,11 +59,10 @@ def fork(plan: Plan, null_fd: int, register: Callable[[int, int], None]) -> Fork
         os.close(write_fd)
 
 
-def _fork(plan: Plan, null_fd: int, report: tuple[int, int], register: Callable[[int, int], None]) -> Forked:
-    read_fd, write_fd = report
+def _fork(plan: Plan, hands: Hands, read_fd: int, register: Callable[[int, int], None]) -> Forked:
     pid = os.fork()
     if pid == 0:
-        _in_child(plan, write_fd, null_fd)
+        _in_child(plan, hands)
     try:
         opened = pidfd.open(pid)
     except KernelError:
@@ -72,9 +75,9 @@ def _fork(plan: Plan, null_fd: int, report: tuple[int, int], register: Callable[
     return Forked(pid, read_fd)
 
 
-def _in_child(plan: Plan, write_fd: int, null_fd: int) -> NoReturn:
+def _in_child(plan: Plan, hands: Hands) -> NoReturn:
     try:
-        become(plan, write_fd, null_fd)
+        become(plan, hands)
     finally:
         os._exit(70)  # only if reporting the failure failed too
 

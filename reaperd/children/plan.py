@@ -5,18 +5,23 @@ paths and limits are therefore plain values by then.
 """
 
 import os
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from reaperd.config.spec import ServiceSpec
-from reaperd.kernel.credentials import Identity, lookup
+from reaperd.kernel.credentials import Account, Identity, is_ours, lookup
 
 MARKER: Final = "REAPERD_RUN"  # in a run's environment; tells whose orphan a stray process is
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What speaks to the daemon and not to its services.
 _PRIVATE: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"})
+_LOGIN: Final = frozenset({"HOME", "USER", "LOGNAME", "SHELL"})
+_NO_SHELL: Final = frozenset({"nologin", "false", "true"})
+
+Descriptors = tuple[tuple[int, int], ...]  # of ours, and the number that the program finds each at
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,13 @@ class Plan:
     candidates: tuple[bytes, ...]  # paths to exec, tried in order, as execvp(3) does
     environment: Mapping[bytes, bytes]
     directory: bytes | None
-    identity: Identity | None
-    nofile: tuple[int, int]  # soft and hard RLIMIT_NOFILE
+    identity: Identity | None  # None to stay who the daemon is
+    limits: tuple[tuple[int, tuple[int, int]], ...]  # resource, soft and hard; RLIMIT_NOFILE always
     mask: frozenset[int]  # the signals that stay blocked in the program
+    oom_score_adj: bytes | None = None
+    nice: int | None = None
+    umask: int | None = None
+    descriptors: Descriptors = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +50,67 @@ class Inheritance:
     mask: frozenset[int]
 
 
-def make_plan(spec: ServiceSpec, run_id: str, inherited: Inheritance) -> Plan:
+def make_plan(spec: ServiceSpec, run_id: str, inherited: Inheritance, descriptors: Descriptors = ()) -> Plan:
     """Resolve `spec` into a plan.
 
     Raises:
         ReaperdError: the user or group does not exist (any more).
     """
-    identity = lookup(spec.user, spec.group)
-    environment = _environment(spec, run_id, inherited.environment)
+    identity = lookup(spec.user, spec.group, spec.supplementary_groups)
+    account = identity.account if identity is not None else None
+    environment = _environment(spec, run_id, inherited.environment, account)
+    limits = {resource.RLIMIT_NOFILE: inherited.nofile}
+    limits.update((limit.resource, (limit.soft, limit.hard)) for limit in spec.limits)
     return Plan(
         argv=tuple(os.fsencode(word) for word in spec.command),
         candidates=_candidates(spec.command[0], environment.get("PATH", DEFAULT_PATH)),
         environment={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
         directory=None if spec.directory is None else os.fsencode(spec.directory),
-        identity=identity,
-        nofile=inherited.nofile,
+        identity=None if identity is not None and _is_no_change(identity, spec) else identity,
+        limits=tuple(limits.items()),
         mask=inherited.mask,
+        oom_score_adj=None if spec.oom_score_adj is None else b"%d" % spec.oom_score_adj,
+        nice=spec.nice,
+        umask=spec.umask,
+        descriptors=descriptors,
     )
 
 
-def _environment(spec: ServiceSpec, run_id: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    environment = {name: value for name, value in inherited.items() if name not in _PRIVATE}
+def _is_no_change(identity: Identity, spec: ServiceSpec) -> bool:
+    """Tell whether a plain user asks for himself; his groups stay those that his login gave him."""
+    return spec.supplementary_groups is None and os.geteuid() != 0 and is_ours(identity)
+
+
+def _environment(
+    spec: ServiceSpec, run_id: str, inherited: Mapping[str, str], account: Account | None
+) -> dict[str, str]:
+    """Return the program's environment: later ones overrule earlier ones.
+
+    What the daemon was given, unless that is to be cleared; with a `user`, what tells of one is taken out and
+    what the user database says put in; the service's own; what the daemon says of the run.
+    """
+    environment: dict[str, str] = {}
+    if not spec.clear_environment:
+        private = _PRIVATE if spec.user is None else _PRIVATE | _LOGIN
+        environment.update((name, value) for name, value in inherited.items() if name not in private)
+    if account is not None:
+        environment.update(_login(account))
     environment.update(spec.environment)
     environment["SERVICE"] = spec.name
+    if spec.instance is not None:
+        environment["REAPERD_INSTANCE"] = str(spec.instance)
     environment[MARKER] = run_id
     return environment
+
+
+def _login(account: Account) -> dict[str, str]:
+    """Return what a login would tell of a user, as systemd does: no home "/", no shell that is none."""
+    variables = {"USER": account.name, "LOGNAME": account.name}
+    if account.home.strip("/"):
+        variables["HOME"] = account.home
+    if account.shell and os.path.basename(account.shell) not in _NO_SHELL:  # noqa: PTH119 - a text
+        variables["SHELL"] = account.shell
+    return variables
 
 
 def _candidates(program: str, path: str) -> tuple[bytes, ...]:

@@ -11,10 +11,12 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
+from reaperd.errors import KernelError
 from reaperd.kernel import procfs, wait
 from reaperd.kernel.procfs import Stat
 
@@ -29,18 +31,20 @@ class Reaped:
     status: int
     at_ns: int  # CLOCK_MONOTONIC
     stat: Stat | None  # None for a child that we forked
+    run_id: str | None = None  # by the leaf that an unknown child was in
 
 
 class Reaper:
     """Own the pidfds of all children that we forked and the queue of those that are gone."""
 
-    __slots__ = ("_busy", "_epoll", "_pid_of", "_pidfd_of", "_records", "failure", "more")
+    __slots__ = ("_busy", "_epoll", "_leaf_run_of", "_pid_of", "_pidfd_of", "_records", "failure", "more")
 
-    def __init__(self) -> None:
+    def __init__(self, leaf_run_of: Callable[[int], str | None]) -> None:
         self._epoll = select.epoll()
         self._pid_of: dict[int, int] = {}
         self._pidfd_of: dict[int, int] = {}
         self._records: deque[Reaped] = deque()
+        self._leaf_run_of = leaf_run_of
         self._busy = False
         self.more = False  # the batch was full: poll with timeout 0, then look again
         self.failure: Exception | None = None  # what the handler met; nothing may leave it
@@ -94,13 +98,20 @@ class Reaper:
         self.more = left <= 0
 
     def _reap(self, pid: int) -> int:
-        stat = None if pid in self._pidfd_of else procfs.read_stat(pid)
+        stat, run_id = (None, None) if pid in self._pidfd_of else self._look(pid)
         status = wait.reap(pid)
         if status is None:
             return 0
         self._forget(pid)
-        self._records.append(Reaped(pid, status, time.monotonic_ns(), stat))
+        self._records.append(Reaped(pid, status, time.monotonic_ns(), stat, run_id))
         return 1
+
+    def _look(self, pid: int) -> tuple[Stat | None, str | None]:
+        """Read what an unknown zombie was; where no descriptor is left, it is reaped unseen."""
+        try:
+            return procfs.read_stat(pid), self._leaf_run_of(pid)
+        except KernelError:
+            return None, None
 
     def _forget(self, pid: int) -> None:
         pidfd = self._pidfd_of.pop(pid, None)

@@ -6,7 +6,7 @@ import pwd
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
@@ -27,12 +27,22 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """What the user database tells a program about its user."""
+
+    name: str
+    home: str
+    shell: str
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Whom a child is to run as."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]  # supplementary ones, sorted
+    account: Account | None = field(default=None, compare=False)  # of the user asked for, if there is one
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -49,22 +59,36 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid, gid)
 
 
-def lookup(user: str | None, group: str | None) -> Identity | None:
-    """Return whom `user` and `group` mean, each a name or a number; None where neither is given.
+def lookup(
+    user: str | None, group: str | None, supplementary: Iterable[str] | None = None
+) -> Identity | None:
+    """Return whom `user` and `group` mean, each a name or a number; None where nothing is given.
 
-    Without `group` it is the user's own; without `user` it stays the calling one. Supplementary groups are
-    those of the user in the group database, none for a number that it does not know.
+    Without `group` it is the user's own; without `user` both stay the calling ones. Supplementary groups are
+    those that are named, else those of the user in the group database: none for a number that it does not
+    know, and the calling ones without `user`.
 
     Raises:
         ReaperdError: no such user or group, with a hint.
     """
+    named = None if supplementary is None else tuple(sorted({_gid(each) for each in supplementary}))
     if user is None:
-        return None if group is None else Identity(os.getuid(), _gid(group), tuple(sorted(os.getgroups())))
+        if group is None and named is None:
+            return None
+        gid = os.getgid() if group is None else _gid(group)
+        return Identity(os.getuid(), gid, tuple(sorted(os.getgroups())) if named is None else named)
     entry = _entry(user)
     if entry is None:
-        return Identity(_number(user), _gid_for(user, group), ())
+        return Identity(_number(user), _gid_for(user, group), named or ())
     gid = entry.pw_gid if group is None else _gid(group)
-    return Identity(entry.pw_uid, gid, tuple(sorted(os.getgrouplist(entry.pw_name, gid))))
+    if named is None:
+        named = tuple(sorted(os.getgrouplist(entry.pw_name, gid)))
+    return Identity(entry.pw_uid, gid, named, Account(entry.pw_name, entry.pw_dir, entry.pw_shell))
+
+
+def is_ours(identity: Identity) -> bool:
+    """Tell whether this process has that user and group already, whatever its supplementary groups."""
+    return os.getresuid() == (identity.uid,) * 3 and os.getresgid() == (identity.gid,) * 3
 
 
 def _entry(user: str) -> pwd.struct_passwd | None:

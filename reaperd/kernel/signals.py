@@ -29,11 +29,20 @@ def restore(mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def reset_all_handlers() -> None:
-    """Give every catchable signal its default action, as the program of a forked child expects it.
+def changed() -> tuple[int, ...]:
+    """Return the signals whose action is not the default one: handled here, or ignored.
 
-    execve resets handlers but keeps what is ignored, and the interpreter ignores SIGPIPE and SIGXFSZ for
-    itself: execve(2). To be called in a single-threaded child, with all signals blocked.
+    Those that were ignored when the interpreter started are among them, and SIGPIPE and SIGXFSZ, which it
+    ignores for itself.
     """
-    for number in catchable():
+    return tuple(number for number in catchable() if signal.getsignal(number) != signal.SIG_DFL)
+
+
+def reset(numbers: Iterable[int]) -> None:
+    """Give signals their default action, as the program of a forked child expects it.
+
+    execve resets handlers but keeps what is ignored, and until then a handler of the parent's would swallow
+    the signal: execve(2). To be called in a single-threaded child, with all signals blocked.
+    """
+    for number in numbers:
         signal.signal(number, signal.SIG_DFL)

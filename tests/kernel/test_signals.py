@@ -60,7 +60,7 @@ def ignored_and_caught_after_exec() -> str:
 
     def body() -> None:
         signals.block_all()
-        signals.reset_all_handlers()
+        signals.reset(signals.changed())
         os.dup2(write, 1)
         os.execv("/bin/grep", ["grep", "-E", "Sig(Ign|Cgt)", "/proc/self/status"])
 

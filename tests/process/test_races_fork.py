@@ -94,7 +94,7 @@ def _swallowed() -> list[int]:
 
     def become() -> None:
         Wakeup.disown()
-        signals.reset_all_handlers()
+        signals.reset(signals.changed())
         signals.restore([])
         signal.alarm(10)  # whoever missed the signal ends by another one
         signal.pause()
