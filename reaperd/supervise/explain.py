@@ -1,12 +1,46 @@
 """Sentences for people: why a service is in its state, and why a child did not become its program."""
 
+import errno
 import os
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from reaperd.config.spec import SECOND_NS, ServiceSpec
 from reaperd.policy.words import Cause, Exited, NotReady, NotSpawned, Run, State, Unhealthy
 from reaperd.units import format_duration, format_signal, suggest
+
+_STARVED: Final = "; the kernel had killed it, or one of its processes, for want of memory"
+_NEEDS_RESOURCE: Final = "a lower score than the daemon's own needs CAP_SYS_RESOURCE"
+_NEEDS_NICE: Final = (
+    "a lower value than the daemon's own needs CAP_SYS_NICE, or a higher limit of nice for it"
+)
+_LIMIT_NAMES: Final = {
+    getattr(resource, name): name.removeprefix("RLIMIT_").lower()
+    for name in dir(resource)
+    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"  # BSD's name of RLIMIT_NOFILE
+}
+_FORK_HINTS: Final = {
+    errno.EAGAIN: "no more processes are allowed: see ulimit -u, pids.max of the cgroup, kernel.pid_max",
+    errno.ENOMEM: "the machine is short of memory",
+    errno.EMFILE: "the daemon has no descriptor left: raise its limit (ulimit -n, LimitNOFILE=)",
+    errno.ENFILE: "the machine has no descriptor left: raise fs.file-max",
+}
+_TAKES_NOBODY: Final = "the daemon's cgroup was divided by somebody else, and takes no processes below it"
+_CGROUP_HINTS: Final = {
+    errno.EAGAIN: "cgroup.max.descendants of the daemon's cgroup, or of one above, allows no more",
+    errno.EBUSY: _TAKES_NOBODY,
+    errno.EOPNOTSUPP: _TAKES_NOBODY,
+    errno.ENOENT: "somebody has removed the daemon's cgroup",
+    errno.ENODEV: "somebody has removed the daemon's cgroup",
+}
+_EXEC_HINTS: Final = {
+    errno.E2BIG: "arguments and environment together are too long: execve(2)",
+    errno.EAGAIN: "its user has as many processes as limits.nproc allows",
+    errno.ENOMEM: "the machine is short of memory, or limits.as is too small for it",
+    errno.ETXTBSY: "somebody is still writing it",
+}
 
 
 def why(run: Run, spec: ServiceSpec, *, now_ns: int, next_ns: int | None, stuck: bool) -> str | None:
@@ -51,10 +85,11 @@ def next_run(run: Run, spec: ServiceSpec, at_ns: int | None) -> str:
 def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
     """Return how the latest main process ended, as half a sentence."""
     match cause:
-        case Exited(code=int() as code):
-            return f"exited with {code}"
-        case Exited(signal=int() as number, core_dumped=dumped):
-            return f"ended by {format_signal(number)}" + (", core dumped" if dumped else "")
+        case Exited(code=int() as code, out_of_memory=starved):
+            return f"exited with {code}" + (_STARVED if starved else "")
+        case Exited(signal=int() as number, core_dumped=dumped, out_of_memory=starved):
+            ended = f"ended by {format_signal(number)}" + (", core dumped" if dumped else "")
+            return ended + (_STARVED if starved else "")
         case NotSpawned():
             return f"{spawn_problem(cause, spec)[0]}"
         case NotReady():
@@ -67,31 +102,83 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
 
 def spawn_problem(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:
     """Return what went wrong between fork and exec, and a hint where there is one."""
-    reason = os.strerror(cause.errno)
+    doing, hint = _stage(cause, spec)
+    return f"{doing}: {os.strerror(cause.errno)}", hint
+
+
+def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # noqa: PLR0911 - flat, one case a stage
+    key = f"service.{spec.name}.{cause.stage}"
     match cause.stage:
-        case "exec":
-            return f"exec of {spec.command[0]}: {reason}", _exec_hint(spec)
-        case "directory":
-            return f"chdir to {spec.directory}: {reason}", f"service.{spec.name}.directory"
+        case "fork":
+            return "fork", _FORK_HINTS.get(cause.errno)
+        case "cgroup":
+            return "giving it a cgroup", _CGROUP_HINTS.get(cause.errno)
+        case "oom_score_adj":
+            return f"setting its oom_score_adj to {spec.oom_score_adj}", f"{_NEEDS_RESOURCE} ({key})"
+        case "nice":
+            return f"setting its nice value to {spec.nice}", f"{_NEEDS_NICE} ({key})"
+        case "limits":
+            return _limit_problem(spec)
         case "user":
-            return (
-                f"becoming user {spec.user or spec.group}: {reason}",
-                "only root may change to another user",
-            )
+            return f"becoming {_identity(spec)}", _user_hint(cause.errno)
+        case "directory":
+            who = f"{_identity(spec)} may not go there; " if cause.errno == errno.EACCES and spec.user else ""
+            return f"chdir to {spec.directory}", f"{who}{key}"
+        case "descriptors":
+            return "placing its descriptors", f"service.{spec.name}.limits.nofile may be too small for them"
+        case "exec":
+            return f"exec of {spec.command[0]}", _exec_hint(cause.errno, spec)
         case stage:
-            return f"{stage}: {reason}", None
+            return stage, None
 
 
-def _exec_hint(spec: ServiceSpec) -> str | None:
-    program = Path(spec.directory or ".") / spec.command[0]
+def _limit_problem(spec: ServiceSpec) -> tuple[str, str | None]:
+    """Name the limit that is above what the daemon may give: children have its rights at most."""
+    for limit in spec.limits:
+        ours = resource.getrlimit(limit.resource)[1]
+        if ours != resource.RLIM_INFINITY and (limit.hard == resource.RLIM_INFINITY or limit.hard > ours):
+            name = _LIMIT_NAMES[limit.resource]
+            key = f"service.{spec.name}.limits.{name}"
+            hint = f"the daemon's hard limit is {ours}; more than that needs CAP_SYS_RESOURCE ({key})"
+            return f"setting its limit {name} to {_limit_text(limit.hard)}", hint
+    return "setting its limits", f"service.{spec.name}.limits"
+
+
+def _limit_text(value: int) -> str:
+    return "unlimited" if value == resource.RLIM_INFINITY else str(value)
+
+
+def _identity(spec: ServiceSpec) -> str:
+    pairs = (("user", spec.user), ("group", spec.group))
+    named = [f"{what} {name}" for what, name in pairs if name is not None]
+    if spec.supplementary_groups:
+        named.append(f"supplementary groups {', '.join(spec.supplementary_groups)}")
+    return " with ".join(named) or "one without supplementary groups"
+
+
+def _user_hint(number: int) -> str:
+    match number:
+        case errno.ENOENT:
+            return "it is gone since the configuration was read: getent passwd and getent group list who is known"
+        case errno.EINVAL:
+            return "this user namespace has no such id: /proc/self/uid_map and gid_map"
+        case _:
+            return "only root (CAP_SETUID, CAP_SETGID) may change to another user or group"
+
+
+def _exec_hint(number: int, spec: ServiceSpec) -> str | None:
+    key = f"(service.{spec.name}.command)"
+    if number in _EXEC_HINTS:
+        return _EXEC_HINTS[number]
     if "/" not in spec.command[0]:
-        return f"not in PATH (service.{spec.name}.command)"
+        return f"not in PATH {key}"
+    program = Path(spec.directory or ".") / spec.command[0]
     if program.is_dir():
         return "that is a directory"
     if program.exists():
         return _script_hint(program)
     near = suggest(program.name, _names_beside(program)).removeprefix("; ")
-    return f"{near} (service.{spec.name}.command)" if near else f"service.{spec.name}.command"
+    return f"{near} {key}" if near else key.strip("()")
 
 
 def _script_hint(program: Path) -> str | None:
