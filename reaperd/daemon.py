@@ -88,6 +88,7 @@ class Daemon:
         """
         self._verbs.end()
         self._server.stop_listening()
+        self._children.close()
         free()
         self._server.close()
 
