@@ -14,7 +14,7 @@ from reaperd.children.child import StageFailed
 from reaperd.children.fork import Forked, read_report
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import Scope
-from reaperd.errors import ReaperdError
+from reaperd.errors import KernelError, ReaperdError
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import (
     Action,
@@ -40,13 +40,17 @@ from reaperd.policy.words import (
 )
 from reaperd.supervise import explain
 from reaperd.supervise.health import Health
-from reaperd.supervise.helpers import Helpers
+from reaperd.supervise.helper import CHECKS, Errand, Finished
+from reaperd.supervise.helpers import Helpers, outfit
+from reaperd.supervise.probes import Answered, Probes
 from reaperd.supervise.readiness import Readiness
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
-from reaperd.supervise.world import World
+from reaperd.supervise.world import Pulse, World
 
-_ABOUT_MAIN: Final = frozenset({"service.running", "service.exited", "service.stopping", "service.killing"})
+_ABOUT_MAIN: Final = frozenset(
+    f"service.{about}" for about in ("spawned", "running", "unhealthy", "exited", "stopping", "killing")
+)
 
 Post = Callable[[Service, Event], None]
 
@@ -77,9 +81,10 @@ class Performer:
         self._of_run: dict[str, Service] = {}
         self._of_report: dict[int, Service] = {}
         self.ending: Cause | None = None
-        self.helpers = Helpers(world)
-        self._readiness = Readiness(world, self.helpers, post)
-        self._health = Health(world, self.helpers, post)
+        self.helpers = Helpers(world, self._helper_finished)
+        self._probes = Probes(world, self.helpers, self._answered)
+        self._readiness = Readiness(world, self._probes, post)
+        self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
         self._run_ids = (f"{os.urandom(6).hex()}.{number}" for number in count(1))
 
@@ -121,19 +126,33 @@ class Performer:
         """Return the service that a run belongs to, while any process of that run is left."""
         return None if run_id is None else self._of_run.get(run_id)
 
+    def name_of(self, run_id: str | None) -> str | None:
+        """Return the name of the service that a run, or a helper's run, belongs to."""
+        service = self.service_of(run_id)
+        return service.spec.name if service is not None else self.helpers.service_of(run_id)
+
     def is_empty(self, service: Service) -> bool:
-        """Tell whether no process of the service is left, as of the latest look for orphans."""
+        """Tell whether no process of the service is left, as of the latest look for orphans.
+
+        Its stop command counts too: it may have more to do once the others are gone, and the next run
+        must not meet it.
+        """
+        return self._has_no_run(service) and not self.helpers.is_there(service.spec.name, Errand.STOP)
+
+    def _has_no_run(self, service: Service) -> bool:
         return service.run_id is None or self._children.is_empty(service.run_id)
 
     def end_run(self, service: Service) -> None:
         """Forget a run of which no process is left."""
         if service.run_id is not None:
+            self._readiness.end_run(service)
             self._children.ended(service.run_id)
             del self._of_run[service.run_id]
             service.run_id = None
 
     def kill(self, service: Service) -> None:
-        """Go on ending the service's tree."""
+        """Go on ending the service's tree, and the command that was to stop it."""
+        self.helpers.end(service.spec.name, Errand.STOP)
         if service.run_id is None or service.stuck:
             return
         match self._children.kill(service.run_id):
@@ -144,6 +163,30 @@ class Performer:
                 self._log("service.stuck", service=service.spec.name)
             case Progress.KILLED:
                 pass
+
+    # --- helpers and checks -----------------------------------------------------------------------------
+
+    def due(self, name: str, pulse: Pulse) -> None:
+        """Act on a deadline of a service's checks, or of a helper."""
+        match pulse:
+            case Pulse.TRY:
+                self._readiness.due(name)
+            case Pulse.CHECK:
+                self._health.due(name)
+            case Pulse.ANSWER:
+                self._probes.due(name)
+            case Pulse.HELPER:
+                self.helpers.due(name)
+
+    def _helper_finished(self, finished: Finished) -> None:
+        if finished.order.errand in CHECKS:
+            self._probes.finished(finished)
+
+    def _answered(self, answered: Answered) -> None:
+        if answered.errand is Errand.READY:
+            self._readiness.answered(answered)
+        else:
+            self._health.answered(answered)
 
     # --- spawn reports ----------------------------------------------------------------------------------
 
@@ -181,9 +224,11 @@ class Performer:
     def _fork(self, service: Service) -> None:
         self.end_run(service)
         service.take_next_spec()
+        service.said = None
         run_id = next(self._run_ids)
         forked = self._spawn(service, run_id)
         if isinstance(forked, StageFailed):
+            self._readiness.end_run(service)
             cause = NotSpawned(forked.stage, forked.errno)
             self._post(service, SpawnFailed(cause, self._clock()))
             return
@@ -195,13 +240,20 @@ class Performer:
 
     def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:
         try:
-            return self._children.spawn(service.spec, run_id)
+            gear = self._readiness.prepare(service, run_id)
+        except KernelError as error:
+            return StageFailed("descriptors", error.errno)
+        spec = outfit(service.spec, service.spec.command, *gear.environment)
+        try:
+            return self._children.spawn(spec, run_id, gear.descriptors)
         except ReaperdError:
             # The user or group was there when the configuration was read, and is gone since.
             return StageFailed("user", errno.ENOENT)
+        finally:
+            gear.close()
 
     def _signal(self, service: Service, number: int, scope: Scope) -> None:
-        if service.run_id is None or self.is_empty(service):
+        if service.run_id is None or self._has_no_run(service):
             return
         if scope is Scope.TREE or service.main is None:
             self._children.signal(service.run_id, number)
@@ -212,6 +264,8 @@ class Performer:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):
             problem, hint = explain.spawn_problem(service.run.cause, service.spec)
             fields.update(problem=f'cannot start "{service.spec.name}": {problem}', hint=hint)
+        elif event == "service.not_ready":
+            fields = {"pid": service.latest, "reason": self._readiness.problem(service), **fields}
         elif event in _ABOUT_MAIN:
             fields = {"pid": service.latest, **fields}
         self._log(event, service=service.spec.name, **fields)

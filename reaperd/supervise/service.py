@@ -22,6 +22,7 @@ class Service:
         report_fd: where the child says whether its exec worked, until it has said so.
         not_spawned: the stage that failed, from the child's report until the child is reaped.
         stuck: a kill that found new processes again and again.
+        said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         told_holds: the names that were last said to hold it, while WAITING.
     """
@@ -36,6 +37,7 @@ class Service:
     report_fd: int | None = None
     not_spawned: NotSpawned | None = None
     stuck: bool = False
+    said: str | None = None
     next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()
 

@@ -81,7 +81,8 @@ class Shutdown:
         late = self.deadline_ns is not None and self._clock() >= self.deadline_ns
         if self.phase is Phase.SERVICES and (late or self._all_at_rest()):
             self._enter(Phase.REST, REST_NS)
-            self._children.signal_everybody(signal.SIGTERM)
+            # Hooks were only just told of the end, and have as long to finish as the phase lasts.
+            self._children.signal_everybody(signal.SIGTERM, but=self._supervisor.helper_runs())
             late = False
         if self.phase is Phase.REST:
             if late:

@@ -33,6 +33,7 @@ def _row(service: Service, next_ns: int | None, now_ns: int) -> Row:
         "failures": run.failures,
         "since": rfc3339(time.time() - age_s),
         "uptime": round(age_s, 3) if up else None,
+        "status": service.said,
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
         "why": _why(service, next_ns, now_ns),
     }

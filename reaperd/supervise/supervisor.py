@@ -40,9 +40,10 @@ from reaperd.policy.words import (
     TreeEmpty,
     Want,
 )
+from reaperd.supervise.emptied import Emptied
 from reaperd.supervise.perform import Performer
 from reaperd.supervise.service import Service
-from reaperd.supervise.world import Deadline, World
+from reaperd.supervise.world import Deadline, Pulse, World
 
 _TIMER_EVENTS: dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]] = {
     Timer.BACKOFF: BackoffOver,
@@ -74,6 +75,8 @@ class Supervisor:
         self._leaving: dict[str, Service] = {}
         self._look = False  # something died or is to be stopped: orphans may have come
         self._moved = False  # some service changed its state: others may be held no longer
+        if world.children.emptied_fd is not None:
+            world.poller.watch(world.children.emptied_fd, Emptied(world.children, self.look))
 
     @property
     def ending(self) -> Cause | None:
@@ -167,6 +170,10 @@ class Supervisor:
         service.stuck = False
         self._post(service, event(self._clock()))
 
+    def look(self) -> None:
+        """Look for orphans and for emptied runs in this turn."""
+        self._look = True
+
     # --- what happens -----------------------------------------------------------------------------------
 
     def collect_exits(self) -> None:
@@ -177,7 +184,7 @@ class Supervisor:
             service = self._performer.service_of(ended.run_id)
             if service is not None and service.main == ended.pid:
                 self._main_exited(service, ended)
-            else:
+            elif not self._performer.helpers.ended(ended):
                 orphans.append(ended)
         if orphans:
             self._tell_orphans(orphans)
@@ -187,16 +194,17 @@ class Supervisor:
         self._performer.read_report(service)
         service.main = None
         if service.not_spawned is not None:
+            self._performer.end_run(service)  # no program ever ran, so there is no tree
             self._post(service, SpawnFailed(service.not_spawned, ended.at_ns))
             service.not_spawned = None
             return
         status = ended.status
-        how = Exited(wait.exit_code(status), wait.exit_signal(status), wait.core_dumped(status))
-        self._post(service, MainExited(how, ended.at_ns))
+        code, number, dumped = wait.exit_code(status), wait.exit_signal(status), wait.core_dumped(status)
+        self._post(service, MainExited(Exited(code, number, dumped, ended.out_of_memory), ended.at_ns))
 
     def _tell_orphans(self, orphans: list[Ended]) -> None:
         # One line a turn: a storm of orphans must not become a storm of lines.
-        services = {service.spec.name for o in orphans if (service := self._performer.service_of(o.run_id))}
+        services = {name for o in orphans if (name := self._performer.name_of(o.run_id))}
         shown = [f"{orphan.name or '?'}[{orphan.pid}]" for orphan in orphans[:5]]
         self._log("orphans.reaped", count=len(orphans), orphans=shown, services=sorted(services)[:5])
 
@@ -204,7 +212,10 @@ class Supervisor:
         """Make events of timers that came due."""
         now_ns = self._clock()
         for name, timer in deadlines:
-            if name in self.services:
+            if isinstance(timer, Pulse):
+                self._look = True
+                self._performer.due(name, timer)
+            elif name in self.services:
                 self._post(self.services[name], _TIMER_EVENTS[timer](now_ns))
 
     # --- decide and perform -----------------------------------------------------------------------------
@@ -212,12 +223,16 @@ class Supervisor:
     @property
     def more(self) -> bool:
         """Tell whether something goes on in the next turn, which must not wait."""
-        return self._performer.more
+        return self._performer.more or self._performer.helpers.more
+
+    def helper_runs(self) -> tuple[str, ...]:
+        """Return the runs of the commands that run on behalf of services."""
+        return self._performer.helpers.run_ids()
 
     def settle(self) -> None:
         """Decide and perform until quiet."""
-        self._look = self._look or self._performer.more
-        self._performer.more = False
+        self._look = self._look or self.more
+        self._performer.more = self._performer.helpers.more = False
         while self._events or self._look:
             self._adopt()
             while self._events:
@@ -225,6 +240,7 @@ class Supervisor:
             self._release()
             for service in list(self._emptying.values()):
                 self._see_whether_empty(service)
+            self._performer.helpers.tidy()
         self._drop_leavers()
 
     def _post(self, service: Service, event: Event) -> None:
@@ -235,8 +251,7 @@ class Supervisor:
             return
         self._look = False
         for adopted in self._children.adopt():
-            service = self._performer.service_of(adopted.run_id)
-            name = service.spec.name if service else None
+            name = self._performer.name_of(adopted.run_id)
             self._log("orphan.adopted", pid=adopted.pid, name=adopted.name, service=name)
 
     def _decide(self, service: Service, event: Event) -> None:

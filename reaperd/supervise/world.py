@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from reaperd.children.children import Children
 from reaperd.loop.poller import Poller
@@ -9,7 +10,17 @@ from reaperd.loop.timers import Timers
 from reaperd.policy.words import Timer
 from reaperd.telemetry.logs import Log
 
-Deadline = tuple[str, Timer]  # a service's name and which of its timers
+
+class Pulse(Enum):
+    """Deadlines of the effects, which policy knows nothing of."""
+
+    TRY = "try"  # of a service that is awaited: its next readiness check, or the end of its `delay`
+    CHECK = "check"  # of a running service: its next health check
+    ANSWER = "answer"  # of a service: how long a connection to it may take
+    HELPER = "helper"  # of a helper's run: how long it may take
+
+
+Deadline = tuple[str, Timer | Pulse]  # a service's name, or a helper's run, and which of its timers
 
 
 @dataclass(frozen=True, slots=True)

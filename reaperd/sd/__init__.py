@@ -1,0 +1,1 @@
+"""Speak systemd: notifications, as servers and services exchange them."""
