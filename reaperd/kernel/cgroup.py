@@ -158,12 +158,12 @@ def kill(directory: str) -> bool:
     """Send SIGKILL to all in the cgroup and below, those that are being forked included: cgroup.kill.
 
     Returns:
-        False where the kernel has no such file: before Linux 5.14.
+        False where the kernel has no such file (before Linux 5.14), or the cgroup is threaded.
 
     Raises:
         KernelError: EACCES, it is not ours.
     """
-    return _told(f"{directory}/cgroup.kill", b"1")
+    return _told(f"{directory}/cgroup.kill", b"1", unless=_NO_PROCESSES)
 
 
 def freeze(directory: str, frozen: bool) -> bool:  # noqa: FBT001 - the file's own value
@@ -311,11 +311,11 @@ def _tree(directory: str) -> Iterator[str]:
                 raise failure("getdents64", error, what=f"list cgroup {each}") from error
 
 
-def _told(path: str, data: bytes) -> bool:
+def _told(path: str, data: bytes, unless: frozenset[int] = _GONE) -> bool:
     try:
         _write(path, data)
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in unless:
             return False
         raise failure("write", error, what=f"write {path}") from error
     return True

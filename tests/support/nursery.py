@@ -45,8 +45,9 @@ class Nursery:
     ) -> tuple[str, int | StageFailed]:  # Any: the same
         """Start a run and return its id, and its main process or the stage that failed."""
         run_id = f"run.{next(self._numbers)}"
+        descriptors = keys.pop("descriptors", ())
         spec = ServiceSpec(name=keys.pop("name", "web"), command=tuple(command), **keys)
-        forked = self.children.spawn(spec, run_id)
+        forked = self.children.spawn(spec, run_id, descriptors)
         if not isinstance(forked, Forked):
             return run_id, forked
         wait_readable(forked.report_fd, what="report")
