@@ -61,22 +61,24 @@ class Daemon:
         self._children = Children(Inheritance(dict(os.environ), caller.nofile, caller.mask))
         world = World(self._children, self._poller, self._timers, self._clock, log)
         self._supervisor = Supervisor(world)
-        self._shutdown = Shutdown(self._supervisor, world)
+        self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)
+        self._forwards = dict(config.daemon.forward_signals)
         self._verbs = Verbs(config, self._supervisor, self._shutdown, world)
         self._server = Server(listen(config.daemon.socket), self._poller, self._verbs, self._clock)
         self._verbs.say = self._server.answer
 
     def run(self) -> int:
-        """Start every service and turn until all is over; signals in `HANDLED` are blocked by the caller."""
+        """Start every service and turn until all is over; what it handles is blocked by the caller."""
+        handled = HANDLED | self._forwards.keys()
         wakeup = Wakeup()
         signal.signal(signal.SIGCHLD, self._children.reaper.handle)
-        for number in HANDLED - {signal.SIGCHLD}:
+        for number in handled - {signal.SIGCHLD}:
             signal.signal(number, self._note_signal)
         for spec in self._verbs.config.services:
-            self._supervisor.add(spec)
-        self._supervisor.arrange(self._supervisor.services)
+            self._supervisor.wishes.add(spec)
+        self._supervisor.wishes.arrange(self._supervisor.services)
         self._supervisor.start(list(self._supervisor.services))
-        loop = Loop(self._poller, wakeup, HANDLED, self)
+        loop = Loop(self._poller, wakeup, handled, self)
         self.settle()
         loop.run()
         return self._shutdown.status
@@ -103,11 +105,13 @@ class Daemon:
             self._log("daemon.cannot_reap", error=repr(failure))
 
     def take_signals(self) -> None:
-        """Act on SIGTERM, SIGINT and SIGHUP."""
+        """Act on SIGTERM, SIGINT and SIGHUP, and hand on what is to be handed on."""
         while self._signals:
             number = self._signals.popleft()
             if number in ENDING:
                 self._shutdown.ask(format_signal(number))
+            elif number in self._forwards:
+                self._supervisor.forward(number, self._forwards[number])
             else:
                 self._verbs.reload()
 
@@ -165,7 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(path: Path, mask: frozenset[int]) -> int:
     config = load(path)
-    log = open_log(Format.AUTO)
+    signal.pthread_sigmask(signal.SIG_BLOCK, dict(config.daemon.forward_signals))
+    log = open_log(Format(config.daemon.log.format.value), config.daemon.log.level.value)
     lock_fd = state.lock(config.daemon.state_dir)
     caller = Caller(mask, fds.raise_nofile_limit())
     prctl.set_child_subreaper(True)

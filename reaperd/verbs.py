@@ -7,18 +7,24 @@ for is settled, or at once where the client would rather not wait.
 from collections.abc import Callable
 from typing import Final
 
-from reaperd.config.parse import load
+from reaperd.config.diff import Diff
 from reaperd.config.spec import Config
 from reaperd.control.words import EVERY, Answer, Ask, refusal, unknown_service
 from reaperd.errors import ReaperdError
-from reaperd.supervise import reload, status
+from reaperd.policy import order
+from reaperd.policy.words import Awaits, State
+from reaperd.scaling import Scaling
+from reaperd.supervise import reload, status, why
+from reaperd.supervise.settled import is_well
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
-from reaperd.supervise.waiting import Waiting, WaitingRoom, is_well
+from reaperd.supervise.waiting import Waiting, WaitingRoom
 from reaperd.supervise.world import World
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
+_CHANGES: Final = ("added", "changed", "removed", "unchanged")
+_AT_ONCE: Final = frozenset({"shutdown_timeout_ns"})  # what a running daemon follows
 
 
 class Verbs:
@@ -35,20 +41,25 @@ class Verbs:
         self._supervisor = supervisor
         self._shutdown = shutdown
         self._world = world
+        self._scaling = Scaling()
         self._waiting = WaitingRoom()
         self._until_end: list[int] = []  # tickets of those who wait for the daemon's end
 
     def ask(self, ticket: int, ask: Ask) -> Answer | None:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
-            case "status":
-                return self._status(ask)
+            case "status" | "why":
+                return self._tell(ask)
+            case "reload" if ask.dry_run:
+                return self._try_reload()
             case "reload":
-                return self.reload()
+                return self._reload(ticket, ask)
             case "shutdown":
                 self._shutdown.ask(f"asked by uid {ask.peer.uid}")
                 return self._see_end(ticket, ask)
-            case "start" | "stop" | "restart":
+            case "scale":
+                return self._scale(ticket, ask)
+            case "start" | "stop" | "restart" | "reload-services":
                 return self._act(ticket, ask)
 
     def hung_up(self, ticket: int) -> None:
@@ -63,9 +74,9 @@ class Verbs:
 
     def settle(self) -> None:
         """Answer who waited for what is settled now."""
-        services, now_ns = self._supervisor.services, self._world.clock()
+        wishes, now_ns = self._supervisor.wishes, self._world.clock()
         self._waiting.settled(
-            services, now_ns, lambda ticket, waiting: self.say(ticket, self._outcome(waiting))
+            wishes, now_ns, lambda ticket, waiting: self.say(ticket, self._outcome(waiting))
         )
 
     def end(self) -> None:
@@ -73,45 +84,29 @@ class Verbs:
         for ticket in self._until_end:
             self.say(ticket, Answer(200, {"schema": ACTION_SCHEMA, "items": []}))
 
-    def reload(self) -> Answer:
-        """Follow the configuration's file as it is now; a bad one changes nothing."""
-        if self._shutdown.phase is not Phase.UP:
-            return refusal(409, "ending", "cannot reload: the daemon is shutting down")
-        try:
-            new = load(self.config.source)
-        except ReaperdError as error:
-            self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
-            return refusal(422, "configuration", error.message, "nothing was changed; mend the file")
-        difference = reload.apply(self._supervisor, self.config, new)
-        self.config = new
-        items = [
-            {"name": name, "change": change}
-            for change in ("added", "changed", "removed", "unchanged")
-            for name in getattr(difference, change)
-        ]
-        self._world.log(
-            "daemon.reloaded",
-            added=difference.added,
-            changed=difference.changed,
-            removed=difference.removed,
-            needs_restart=difference.daemon,
-        )
-        body = {"schema": RELOAD_SCHEMA, "items": items, "needs_restart": difference.daemon}
-        return Answer(200, body)
+    # --- telling ----------------------------------------------------------------------------------------
 
-    def _status(self, ask: Ask) -> Answer:
-        services = self._supervisor.services
+    def _tell(self, ask: Ask) -> Answer:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
-        rows = status.rows([services[name] for name in names], self._world.timers, self._world.clock())
-        body = {"schema": status.SCHEMA, "items": rows, "unclaimed": self._world.children.unclaimed()}
-        return Answer(200, body)
+        wishes, timers, now_ns = self._supervisor.wishes, self._world.timers, self._world.clock()
+        services = [wishes.services[name] for name in names]
+        if ask.verb == "why":
+            rows = [why.row(service, wishes, timers, now_ns) for service in services]
+            return Answer(200, {"schema": why.SCHEMA, "items": rows})
+        rows = status.rows(services, wishes.gates, timers, now_ns)
+        unclaimed = self._world.children.unclaimed()
+        return Answer(200, {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed})
+
+    # --- acting -----------------------------------------------------------------------------------------
 
     def _act(self, ticket: int, ask: Ask) -> Answer | None:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
+        if ask.names == (EVERY,):
+            names = tuple(name for name in names if self._is_meant(ask.verb, name))
         if self._shutdown.phase is not Phase.UP and ask.verb != "stop":
             return refusal(409, "ending", f"cannot {ask.verb}: the daemon is shutting down")
         match ask.verb:
@@ -119,42 +114,164 @@ class Verbs:
                 self._supervisor.start(names)
             case "stop":
                 self._supervisor.stop(reversed(names))
-            case _:
+            case "restart":
                 self._supervisor.restart(names)
-        waiting = Waiting(ask.verb, names)
+            case _:
+                return self._reload_services(names)
+        return self._wait_for(ticket, ask, Waiting(ask.verb, names))
+
+    def _is_meant(self, verb: str, name: str) -> bool:
+        """Tell whether "all" means this one: not what waits for its time, nor what has done its work."""
+        service = self._supervisor.services[name]
+        if verb == "reload-services":
+            return service.spec.reload is not None and service.main is not None
+        if service.run.state is State.WAITING and service.run.awaits is Awaits.SCHEDULE:
+            return verb == "stop"
+        return verb != "start" or not order.satisfies(service.run, service.spec)
+
+    def _wait_for(self, ticket: int, ask: Ask, waiting: Waiting) -> Answer | None:
         if ask.wait:
             self._waiting.enter(ticket, waiting, self._world.clock())
             return None
         self._supervisor.settle()
         return self._outcome(waiting)
 
-    def _named(self, ask: Ask) -> tuple[str, ...] | Answer:
-        services = self._supervisor.services
-        if not ask.names or ask.names == (EVERY,):
-            return tuple(services)
-        unknown = next((name for name in ask.names if name not in services), None)
-        return ask.names if unknown is None else unknown_service(unknown, services)
-
-    def _outcome(self, waiting: Waiting) -> Answer:
-        services = self._supervisor.services
-        present = [services[name] for name in waiting.names if name in services]
-        rows = {row["name"]: row for row in status.rows(present, self._world.timers, self._world.clock())}
+    def _reload_services(self, names: tuple[str, ...]) -> Answer:
+        services = [self._supervisor.services[name] for name in names]
+        for service in services:
+            if service.spec.reload is None:
+                name = service.spec.name
+                hint = f"say how in service.{service.spec.base or name}.reload, or: reaperd restart {name}"
+                return refusal(409, "no-reload", f'cannot reload "{name}": it does not say how', hint)
+        up = [service.spec.name for service in services if service.main is not None]
+        self._supervisor.reload_services(up)
         items = [
             {
                 "name": name,
-                "ok": is_well(waiting.verb, services.get(name)),
+                "ok": name in up,
+                "state": self._supervisor.services[name].run.state.value,
+                "why": None if name in up else "it does not run",
+            }
+            for name in names
+        ]
+        return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
+
+    # --- another configuration --------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Follow the configuration's files as they are now; what comes of it is in the log."""
+        self._follow(None)
+
+    def _reload(self, ticket: int, ask: Ask) -> Answer | None:
+        difference = self._follow(None)
+        return difference if isinstance(difference, Answer) else self._after(ticket, ask, difference)
+
+    def _try_reload(self) -> Answer:
+        new = self._read(None)
+        if isinstance(new, Answer):
+            return new
+        difference = reload.difference(self.config, new)
+        items = [{"name": name, "change": change} for name, change in _changes(difference, *_CHANGES)]
+        body = {"schema": RELOAD_SCHEMA, "items": items, "needs_restart": _needs_restart(difference)}
+        return Answer(200, {**body, "dry_run": True})
+
+    def _scale(self, ticket: int, ask: Ask) -> Answer | None:
+        (name,), count = ask.names, ask.instances
+        assert count is not None, "the door asks for it"
+        if name not in dict(self.config.instances):
+            if name not in {spec.base or spec.name for spec in self.config.services}:
+                return unknown_service(name, dict(self.config.instances))
+            hint = f"give it service.{name}.instances, and reload"
+            return refusal(409, "no-instances", f'cannot scale "{name}": it has no instances', hint)
+        difference = self._follow((name, count))
+        return difference if isinstance(difference, Answer) else self._after(ticket, ask, difference)
+
+    def _after(self, ticket: int, ask: Ask, difference: Diff) -> Answer | None:
+        changes = _changes(difference, *(_CHANGES[:3] if ask.verb == "scale" else _CHANGES))
+        names = tuple(name for name, change in changes if change != "unchanged")
+        return self._wait_for(ticket, ask, Waiting("reload", names, changes, _needs_restart(difference)))
+
+    def _follow(self, scale: tuple[str, int] | None) -> Diff | Answer:
+        """Follow the files as they are now, or say why not; then nothing has changed."""
+        if self._shutdown.phase is not Phase.UP:
+            return refusal(409, "ending", "cannot reload: the daemon is shutting down")
+        new = self._read(scale)
+        if isinstance(new, Answer):
+            return new
+        self._scaling.follow(new, scale)
+        difference = reload.apply(self._supervisor, self.config, new)
+        self.config = new
+        self._shutdown.timeout_ns = new.daemon.shutdown_timeout_ns
+        self._world.log(
+            "daemon.reloaded",
+            added=difference.added,
+            changed=difference.changed,
+            removed=difference.removed,
+            needs_restart=_needs_restart(difference),
+        )
+        return difference
+
+    def _read(self, scale: tuple[str, int] | None) -> Config | Answer:
+        try:
+            return self._scaling.load(self.config.source, scale)
+        except ReaperdError as error:
+            self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
+            return refusal(422, "configuration", error.message, "nothing was changed; mend the file")
+
+    # --- answers ----------------------------------------------------------------------------------------
+
+    def _named(self, ask: Ask) -> tuple[str, ...] | Answer:
+        """Return the full names meant; that of a service with instances means all of them."""
+        services = self._supervisor.services
+        if not ask.names or ask.names == (EVERY,):
+            return tuple(services)
+        instances: dict[str, list[str]] = {name: [] for name, _ in self.config.instances}
+        for name, service in services.items():
+            instances.setdefault(service.spec.base, []).append(name)
+        names: dict[str, None] = {}
+        for name in ask.names:
+            if name not in services and name not in instances:
+                return unknown_service(name, [*services, *instances])
+            names.update(dict.fromkeys([name] if name in services else instances[name]))
+        return tuple(names)
+
+    def _outcome(self, waiting: Waiting) -> Answer:
+        wishes = self._supervisor.wishes
+        present = [wishes.services[name] for name in waiting.names if name in wishes.services]
+        rows = {
+            row["name"]: row
+            for row in status.rows(present, wishes.gates, self._world.timers, self._world.clock())
+        }
+        items: list[dict[str, object]] = [
+            {
+                "name": name,
+                "ok": is_well(waiting.verb, wishes.services.get(name)),
                 "state": rows[name]["state"] if name in rows else None,
                 "why": rows[name]["why"] if name in rows else "no longer configured",
             }
             for name in waiting.names
         ]
-        return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
+        if waiting.verb != "reload":
+            return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
+        told = {item["name"]: item for item in items}
+        changed = [{"name": name, "change": change, **told.get(name, {})} for name, change in waiting.changes]
+        body = {"schema": RELOAD_SCHEMA, "items": changed, "needs_restart": waiting.needs_restart}
+        return Answer(200, {**body, "dry_run": False})
 
     def _see_end(self, ticket: int, ask: Ask) -> Answer | None:
         if not ask.wait:
             return Answer(202, {"schema": ACTION_SCHEMA, "items": []})
         self._until_end.append(ticket)
         return None
+
+
+def _changes(difference: Diff, *changes: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, change) for change in changes for name in getattr(difference, change))
+
+
+def _needs_restart(difference: Diff) -> tuple[str, ...]:
+    """Return the keys of [daemon] that changed and that only a new daemon follows."""
+    return tuple(name for name in difference.daemon if name not in _AT_ONCE)
 
 
 def _nobody_listens(ticket: int, answer: Answer) -> None:

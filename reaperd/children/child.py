@@ -119,13 +119,20 @@ def _directory(plan: Plan, _hands: Hands) -> None:
 
 
 def _descriptors(plan: Plan, hands: Hands) -> None:
-    """Put each descriptor at its number, open for the program.
+    """Give the program its input and outputs, and what else it is to find open."""
+    for number in (0, *plan.silent):
+        os.dup2(hands.null_fd, number)
+    if plan.descriptors:
+        _place(plan, hands)
+    if plan.stderr_to_stdout:
+        os.dup2(1, 2)
+
+
+def _place(plan: Plan, hands: Hands) -> None:
+    """Put each descriptor at its number.
 
     All move above the highest number first: one that is wanted may be the place where another one is.
     """
-    os.dup2(hands.null_fd, 0)
-    if not plan.descriptors:
-        return
     above = max(number for _fd, number in plan.descriptors) + 1
     hands.report_fd = fcntl.fcntl(hands.report_fd, fcntl.F_DUPFD_CLOEXEC, above)
     moved = [(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above), number) for fd, number in plan.descriptors]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reaperd.config.spec import ServiceSpec
+from reaperd.config.spec import ServiceSpec, Sink
 from reaperd.kernel.credentials import Account, Identity, is_ours, lookup
 
 MARKER: Final = "REAPERD_RUN"  # in a run's environment; tells whose orphan a stray process is
@@ -39,6 +39,8 @@ class Plan:
     nice: int | None = None
     umask: int | None = None
     descriptors: Descriptors = ()
+    silent: tuple[int, ...] = ()  # outputs that go nowhere
+    stderr_to_stdout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def make_plan(spec: ServiceSpec, run_id: str, inherited: Inheritance, descriptor
         nice=spec.nice,
         umask=spec.umask,
         descriptors=descriptors,
+        silent=tuple(fd for fd, sink in ((1, spec.stdout), (2, spec.stderr)) if sink is Sink.NULL),
+        stderr_to_stdout=spec.stderr is Sink.STDOUT,
     )
 
 

@@ -19,11 +19,12 @@ _EXITS: Final = "0: done. 1: not done for at least one service. 4: there is no s
 @json_option
 @socket_option
 def start(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
-    """Start services; `all` means every one.
+    """Start services, and first what they require; `all` means every one.
 
-    Waits until each runs, or cannot. A service that runs already is left alone.
+    Waits until each runs, or cannot. A service that runs already is left alone. The name of a service with
+    instances means all of them.
     """
-    return _act("start", names, wait=wait, as_json=as_json, socket=socket)
+    return act("start", names, wait=wait, as_json=as_json, socket=socket)
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd stop web worker", "reaperd stop all"))
@@ -34,9 +35,10 @@ def start(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | N
 def stop(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
     """Stop services, with everything they started; `all` means every one.
 
-    Waits until nothing of them is left. What does not end in time is killed.
+    Those that require them stop first. Waits until nothing of them is left. What does not end in time is
+    killed.
     """
-    return _act("stop", names, wait=wait, as_json=as_json, socket=socket)
+    return act("stop", names, wait=wait, as_json=as_json, socket=socket)
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd restart web", "reaperd restart --no-wait all"))
@@ -46,7 +48,7 @@ def stop(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | No
 @socket_option
 def restart(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
     """Stop services, then start them again; `all` means every one."""
-    return _act("restart", names, wait=wait, as_json=as_json, socket=socket)
+    return act("restart", names, wait=wait, as_json=as_json, socket=socket)
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd shutdown", "reaperd shutdown --no-wait"))
@@ -55,10 +57,11 @@ def restart(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path |
 @socket_option
 def shutdown(*, wait: bool, as_json: bool, socket: Path | None) -> int:
     """Stop every service in order, then the daemon; waits until it is gone."""
-    return _act("shutdown", (), wait=wait, as_json=as_json, socket=socket)
+    return act("shutdown", (), wait=wait, as_json=as_json, socket=socket)
 
 
-def _act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
+def act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Ask the daemon for `verb`, and print what came of it for each service; return the exit status."""
     answer = client(socket).ask(verb, names, wait=wait)
     items = items_of(answer)
     if as_json:
@@ -73,7 +76,7 @@ def _show(verb: str, item: Mapping[str, Any]) -> None:  # Any: JSON
     """Print one line about a service; on standard error where it went wrong."""
     name, state, why = cell(item.get("name")), cell(item.get("state")), item.get("why")
     if not item.get("ok"):
-        click.echo(f'reaperd: cannot {verb} "{name}": {cell(why or state)}', err=True)
+        click.echo(f'reaperd: cannot {verb.partition("-")[0]} "{name}": {cell(why or state)}', err=True)
         return
     shown = stdout_screen().painted(state, COLOURS.get(state))
     put(f"{name}: {shown}{f' ({cell(why)})' if why else ''}\n")

@@ -1,45 +1,67 @@
-"""reaperd reload: let the daemon read its configuration again, and say what that changed."""
+"""reaperd reload: let the daemon, or services, read their configuration again, and say what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
-from reaperd.cli.render import cell, put, put_json
+from reaperd.cli.actions import act
+from reaperd.cli.command import Command, client, json_option, socket_option, wait_option
+from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_screen
 from reaperd.errors import Exit
 
 _CHANGES: Final = ("added", "changed", "removed")
+Item = Mapping[str, Any]  # Any: JSON
 
 
 @click.command(
     cls=Command,
-    exits="0: done. 69: no daemon. 78: the configuration has problems, and nothing was changed.",
-    examples=("reaperd reload", "reaperd check FILE && reaperd reload"),
+    exits=(
+        "0: done. 1: done, but a changed service does not run. 4: there is no such service. 69: no daemon. "
+        "78: the configuration has problems, and nothing was changed."
+    ),
+    examples=("reaperd reload --dry-run", "reaperd reload", "reaperd reload web"),
 )
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@wait_option
 @json_option
 @socket_option
-def reload(*, as_json: bool, socket: Path | None) -> int:
-    """Let the daemon read its configuration again.
+def reload(names: tuple[str, ...], *, dry_run: bool, wait: bool, as_json: bool, socket: Path | None) -> int:
+    """Let the daemon read its configuration again, or ask the services named to do that.
 
-    Services that did not change keep running. A configuration with problems changes nothing.
+    Services that did not change keep running, and of those that did only what needs it is restarted. Waits
+    until that is settled. A configuration with problems changes nothing.
+
+    With names it is the services that reload themselves, each in the way that its key `reload` says.
     """
-    answer = client(socket).ask("reload")
+    if names and dry_run:
+        raise click.UsageError("--dry-run is for the daemon's configuration; leave the names out")
+    if names:
+        return act("reload-services", names, wait=False, as_json=as_json, socket=socket)
+    return show(client(socket).ask("reload", wait=wait and not dry_run, dry_run=dry_run), as_json=as_json)
+
+
+def show(answer: Mapping[str, object], *, as_json: bool) -> int:
+    """Print what a reload did to each service; return the exit status."""
+    items = [item for item in items_of(answer) if item.get("change") in _CHANGES]
     if as_json:
         put_json(answer)
-        return Exit.OK
-    lines = [f"{change}: {names}\n" for change in _CHANGES if (names := _names(_changed(answer, change)))]
-    put("".join(lines) or "nothing changed\n")
-    if answer.get("needs_restart"):
-        put(f"needs a restart of the daemon: {_names(answer['needs_restart'])}\n")
-    return Exit.OK
+    else:
+        put("".join(_line(item) for item in items) or "nothing changed\n")
+        if answer.get("needs_restart"):
+            put(f"needs a restart of the daemon: {_names(answer['needs_restart'])}\n")
+    return Exit.FAILED if any(item.get("ok") is False for item in items) else Exit.OK
 
 
-def _changed(answer: Mapping[str, object], change: str) -> list[object]:
-    items = answer.get("items")
-    return [each["name"] for each in items if each["change"] == change] if isinstance(items, list) else []
+def _line(item: Item) -> str:
+    state, why = item.get("state"), item.get("why")
+    shown = stdout_screen().painted(cell(state), COLOURS.get(cell(state))) if state else ""
+    more = f": {shown}{f' ({cell(why)})' if why else ''}" if shown else ""
+    return f"{cell(item.get('change'))} {cell(item.get('name'))}{more}\n"
 
 
 def _names(names: object) -> str:
-    return ", ".join(cell(name) for name in names) if isinstance(names, list) else cell(names)
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    return ", ".join(cell(name) for name in names) if is_list else cell(names)  # type: ignore[attr-defined] # checked

@@ -36,12 +36,6 @@ def _group(value: object, _site: Site) -> str:
     return _account("group", text_not_empty(value), grp.getgrnam, _all_groups)
 
 
-def _member(value: object, site: Site) -> str:
-    """Read a user, or a group with an `@` before it."""
-    name = text_not_empty(value)
-    return f"@{_group(name[1:], site)}" if name.startswith("@") else _user(name, site)
-
-
 def _all_users() -> list[str]:
     return [entry.pw_name for entry in pwd.getpwall()]
 
@@ -67,4 +61,3 @@ def _account(what: str, name: str, find: Callable[[str], object], known: Callabl
 USER: Final = Kind("a user", _user, schema=_STRING)
 GROUP: Final = Kind("a group", _group, schema=_STRING)
 GROUPS: Final = array_of("groups", _group)
-MEMBERS: Final = array_of('users, and groups with "@" before them', _member)

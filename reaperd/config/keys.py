@@ -6,11 +6,11 @@ once the daemon acts on it. Reference, manual page, JSON Schema and messages are
 
 from typing import Any, Final
 
-from reaperd.config.accounts import GROUP, GROUPS, MEMBERS, USER
+from reaperd.config.accounts import GROUP, GROUPS, USER
 from reaperd.config.checks import HEALTH_TABLE, READY_TABLE
 from reaperd.config.commands import COMMAND, ENVIRONMENT
+from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
-    ADDRESS,
     BOOLEAN,
     NAMES,
     OCTAL,
@@ -26,11 +26,9 @@ from reaperd.config.kinds import (
     text_not_empty,
 )
 from reaperd.config.limits import LIMITS_TABLE
-from reaperd.config.outputs import STDERR, STDOUT
 from reaperd.config.schedules import SCHEDULE_TABLE
 from reaperd.config.spec import (
     Backoff,
-    Control,
     Essential,
     Log,
     LogFormat,
@@ -39,10 +37,9 @@ from reaperd.config.spec import (
     Reload,
     Restart,
     Scope,
+    Sink,
     StartLimit,
     Stop,
-    ZombieAction,
-    ZombieWatch,
 )
 from reaperd.config.table import Key, Kind, one_of, table_of
 from reaperd.units import format_duration
@@ -65,13 +62,6 @@ def _backoff(**values: Any) -> Backoff:  # noqa: ANN401  # each has the type tha
 def _reload(**values: Any) -> Reload:  # noqa: ANN401  # each has the type that its row's reader returns
     one_of(values, ("signal", "command"))
     return Reload(**values)
-
-
-def _control(**values: Any) -> Control:  # noqa: ANN401  # each has the type that its row's reader returns
-    control = Control(**values)
-    if (control.tcp is None) != (control.token_file is None):
-        raise ValueError("needs tcp and token_file together: what is reached by network asks for a token")
-    return control
 
 
 BACKOFF: Final = (
@@ -122,12 +112,6 @@ RELOAD: Final = (
     Key("command", COMMAND, "A command."),
 )
 
-ZOMBIES: Final = (
-    Key("age", duration(_SECOND_NS), "From which age on a zombie counts.", '"30s"', "age_ns"),
-    Key("limit", integer(1, 1_000_000), "How many are too many.", "1"),
-    Key("action", choice(ZombieAction), "What follows then.", '"report"'),
-)
-
 SERVICE: Final = (
     Key(
         "command",
@@ -165,7 +149,8 @@ SERVICE: Final = (
         "instances",
         integer(0, MOST_INSTANCES),
         "How many of it there are, called `NAME:1`, `NAME:2` and so on, each with its number in "
-        "`REAPERD_INSTANCE`. Without it there is one, called `NAME`.",
+        "`REAPERD_INSTANCE`. Without it there is one, called `NAME`. What `reaperd scale` said holds in its "
+        "place until this number changes.",
     ),
     Key(
         "restart",
@@ -198,13 +183,22 @@ SERVICE: Final = (
         "Which end of it ends the daemon too, with its exit status: a failure, or any.",
     ),
     Key("limits", LIMITS_TABLE, "Its resource limits, soft and hard alike or each: setrlimit(2)."),
-    Key("stdout", STDOUT, "Where its lines go.", '"inherit"'),
-    Key("stderr", STDERR, "Where the lines of its standard error go.", '"inherit"'),
+    Key(
+        "stdout",
+        choice(Sink, without=(Sink.STDOUT,)),
+        "Where its standard output goes: where the daemon's goes, or nowhere.",
+        '"inherit"',
+    ),
+    Key(
+        "stderr",
+        choice(Sink),
+        "Where its standard error goes: where the daemon's goes, nowhere, or with its standard output.",
+        '"inherit"',
+    ),
     Key("on_failure", COMMAND, "A command that is run each time it failed."),
     Key("on_exit", COMMAND, "A command that is run each time it ended."),
     Key("oneshot", BOOLEAN, "Whether it is meant to end; it is ready when it has ended well.", "false"),
     Key("schedule", SCHEDULE_TABLE, "When it is started by itself: by one of the first two."),
-    Key("zombies", table_of(ZOMBIES, ZombieWatch), "What happens when it leaves zombies."),
     Key(
         "notify_access",
         choice(NotifyAccess),
@@ -224,19 +218,11 @@ LOG: Final = (
     Key(
         "format",
         choice(LogFormat),
-        "How they look; `auto` is for people on a terminal, JSON elsewhere, the journal under systemd.",
+        "How they look: for people, JSON, or JSON with a priority before it, as the journal takes it "
+        "(sd-daemon(3)). `auto` is the journal's where that reads them, else for people on a terminal and "
+        "JSON elsewhere.",
         '"auto"',
     ),
-)
-
-CONTROL: Final = (
-    Key("mode", OCTAL, "The mode of the socket's file.", '"600"'),
-    Key("group", GROUP, "The group of the socket's file. Without it: the daemon's."),
-    Key("read", MEMBERS, "Who may look.", "[]"),
-    Key("operate", MEMBERS, "Who may start, stop and restart services too.", "[]"),
-    Key("admin", MEMBERS, "Who may do everything, besides root and the daemon's user.", "[]"),
-    Key("tcp", ADDRESS, "An address on which the daemon answers besides its socket."),
-    Key("token_file", PATH, "The file with the token that it asks for there."),
 )
 
 DAEMON: Final = (
@@ -263,9 +249,15 @@ DAEMON: Final = (
     Key(
         "shutdown_timeout",
         duration(),
-        "How long the end of all services may take before what is left is killed.",
+        "How long the end of all services may take; then whatever is left is killed.",
         '"90s"',
         "shutdown_timeout_ns",
     ),
-    Key("control", table_of(CONTROL, _control), "Who may ask the daemon what."),
+    Key(
+        "forward_signals",
+        FORWARDED,
+        "Signals that the daemon hands on to the main processes of services, such as "
+        '`{ USR1 = ["web"] }`. Those that mean something to the daemon itself cannot be among them.',
+        "{}",
+    ),
 )

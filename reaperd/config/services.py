@@ -9,7 +9,7 @@ from reaperd.config.accounts import has_entry, is_number
 from reaperd.config.envfile import read_environment_file
 from reaperd.config.keys import SERVICE, USE
 from reaperd.config.report import Lookup, Site
-from reaperd.config.spec import Restart, ServiceSpec
+from reaperd.config.spec import LogCheck, Restart, ServiceSpec, Sink
 from reaperd.config.table import read_key, read_keys
 from reaperd.config.templates import merged
 from reaperd.errors import ConfigError
@@ -58,12 +58,18 @@ def specs_of(
         scaled: the number of instances that holds in place of the one in the file.
     """
     variables = _file_variables(entry)
-    count = _one(entry, "instances")
+    count = instances_of(entry)
     if count is None:
         yield from _spec(name, None, entry, variables, environ)
         return
     for number in range(1, (count if scaled is None else scaled) + 1):
         yield from _spec(name, number, entry, variables, environ)
+
+
+def instances_of(entry: Entry) -> int | None:
+    """Return what a service's table says of its instances; None where it has none, or says it wrongly."""
+    count = _one(entry, "instances")
+    return count if isinstance(count, int) else None
 
 
 def _one(entry: Entry, name: str) -> Any:  # noqa: ANN401  # what its row's reader returns
@@ -95,6 +101,7 @@ def _spec(
     values = read_keys(entry.table, _KEYS, site)
     _check_user(values, entry)
     _check_oneshot(values, entry)
+    _check_outputs(values, entry)
     if site.report.count > before:
         return
     values["environment"] = tuple(sorted({**files, **dict(values.get("environment", ()))}.items()))
@@ -137,6 +144,13 @@ def _check_oneshot(values: Mapping[str, Any], entry: Entry) -> None:
     for name in ("ready", "health"):
         if name in values:
             _at(entry, name).problem("a oneshot is ready when it has ended well; leave this out")
+
+
+def _check_outputs(values: Mapping[str, Any], entry: Entry) -> None:
+    for name in ("stdout", "stderr"):
+        if values.get(name) is Sink.NULL and isinstance(values.get("ready"), LogCheck):
+            what = "nowhere is no place to look for a line, as ready.log does; leave one of them out"
+            _at(entry, name).problem(what)
 
 
 def _at(entry: Entry, name: str) -> Site:

@@ -42,14 +42,6 @@ class HealthAction(Enum):
     REPORT = "report"
 
 
-class ZombieAction(Enum):
-    """What follows when a service leaves its dead children lying about."""
-
-    REPORT = "report"
-    NUDGE = "nudge"
-    RESTART = "restart"
-
-
 class NotifyAccess(Enum):
     """Whose notifications count as the service's own."""
 
@@ -65,13 +57,9 @@ class Overlap(Enum):
 
 
 class Sink(Enum):
-    """Where the lines of a service go, besides a file of its own."""
+    """Where what a service writes goes."""
 
-    INHERIT = "inherit"
-    PREFIX = "prefix"
-    JSON = "json"
-    JOURNAL = "journal"
-    SYSLOG = "syslog"
+    INHERIT = "inherit"  # where the daemon's own goes
     NULL = "null"
     STDOUT = "stdout"  # of the standard error only: with the standard output
 
@@ -204,22 +192,6 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class LogFile:
-    """A file of the service's own, turned over by size and age."""
-
-    path: str
-    max_size: int | None = None  # bytes
-    max_age_ns: int | None = None
-    keep: int = 5  # old files, besides the one written to
-    compress: bool = False
-    max_line: int = 64 << 10  # bytes; a longer line is cut and marked
-    buffer: int = 1 << 20  # bytes held while the file cannot be written
-
-
-Output = Sink | LogFile
-
-
-@dataclass(frozen=True, slots=True)
 class Cron:
     """Times of the wall clock, as crontab(5) writes them."""
 
@@ -239,15 +211,6 @@ class Schedule:
 
     when: Cron | Every
     overlap: Overlap = Overlap.SKIP
-
-
-@dataclass(frozen=True, slots=True)
-class ZombieWatch:
-    """How many dead children of which age a service may leave before something is done."""
-
-    age_ns: int = 30 * SECOND_NS
-    limit: int = 1
-    action: ZombieAction = ZombieAction.REPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +245,12 @@ class ServiceSpec:
     reload: Reload | None = None
     essential: Essential | None = None
     limits: tuple[Limit, ...] = ()  # sorted by resource
-    stdout: Output = Sink.INHERIT
-    stderr: Output = Sink.INHERIT
+    stdout: Sink = Sink.INHERIT
+    stderr: Sink = Sink.INHERIT
     on_failure: tuple[str, ...] = ()
     on_exit: tuple[str, ...] = ()
     oneshot: bool = False
     schedule: Schedule | None = None
-    zombies: ZombieWatch | None = None
     notify_access: NotifyAccess = NotifyAccess.TREE
 
 
@@ -301,19 +263,6 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """Who may ask the daemon what. A role's names are users, and groups with an `@` before them."""
-
-    mode: int = 0o600
-    group: str | None = None
-    read: tuple[str, ...] = ()
-    operate: tuple[str, ...] = ()
-    admin: tuple[str, ...] = ()
-    tcp: tuple[str, int] | None = None  # host and port
-    token_file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class DaemonSpec:
     """The daemon's own settings."""
 
@@ -321,7 +270,7 @@ class DaemonSpec:
     state_dir: Path
     log: Log = field(default_factory=Log)
     shutdown_timeout_ns: int = 90 * SECOND_NS
-    control: Control = field(default_factory=Control)
+    forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,3 +281,4 @@ class Config:
     daemon: DaemonSpec
     services: tuple[ServiceSpec, ...]
     files: tuple[Path, ...] = ()  # all that were read, the first being `source`
+    instances: tuple[tuple[str, int], ...] = ()  # what the files say of those services that have the key

@@ -12,11 +12,11 @@ from reaperd.config import paths
 from reaperd.config.cycles import find_cycles
 from reaperd.config.keys import DAEMON
 from reaperd.config.report import Report, Site, Source
-from reaperd.config.services import Entry, check_template, names_in, specs_of, whole
+from reaperd.config.services import Entry, check_template, instances_of, names_in, specs_of, whole
 from reaperd.config.spec import Config, DaemonSpec
 from reaperd.config.table import read_keys, wrong_type
 from reaperd.errors import ReaperdError
-from reaperd.units import suggest
+from reaperd.units import format_signal, shown, suggest
 
 File = tuple[Source, Mapping[str, object]]
 Scale = Mapping[str, int]
@@ -47,11 +47,15 @@ def validate(files: Sequence[File], report: Report, environ: Mapping[str, str], 
         check_template(template)
     entries = {name: whole(entry, templates) for name, entry in services.items()}
     _check_order(entries)
+    _check_forwarded(daemon, entries, top.at("daemon").at("forward_signals"))
     specs = tuple(
         spec for name, entry in entries.items() for spec in specs_of(name, entry, environ, scale.get(name))
     )
     report.raise_if_any()
-    return Config(main.absolute, daemon, specs, tuple(source.absolute for source, _ in files))
+    instances = tuple(
+        (name, count) for name, entry in entries.items() if (count := instances_of(entry)) is not None
+    )
+    return Config(main.absolute, daemon, specs, tuple(source.absolute for source, _ in files), instances)
 
 
 def _check_tables(tables: Mapping[str, object], site: Site, main: Source) -> None:
@@ -135,6 +139,8 @@ def _check_order(entries: Mapping[str, Entry]) -> None:
                 if other not in entries:
                     hint = suggest(other, entries) or f"; there is {', '.join(entries)}"
                     site.problem(f"there is no service of this name{hint}")
+                elif key == "requires" and "schedule" in entries[other].table:
+                    site.problem("has a schedule, so it is not ready but from time to time")
                 elif key == "before":
                     waits[other].setdefault(name, site)
                 else:
@@ -143,3 +149,11 @@ def _check_order(entries: Mapping[str, Entry]) -> None:
         waits[cycle[0]][cycle[1]].problem(
             f"closes a cycle, in which each waits for the next: {' -> '.join(cycle)}"
         )
+
+
+def _check_forwarded(daemon: DaemonSpec, entries: Mapping[str, Entry], site: Site) -> None:
+    for number, names in daemon.forward_signals:
+        for name in names:
+            if name not in entries:
+                hint = suggest(name, entries) or f"; there is {', '.join(entries)}"
+                site.problem(f"there is no service {shown(name)} to hand {format_signal(number)} on to{hint}")

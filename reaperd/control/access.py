@@ -24,9 +24,12 @@ class Right(IntEnum):
 
 NEEDS: Final[Mapping[Verb, Right]] = {
     "status": Right.READ,
+    "why": Right.READ,
     "start": Right.OPERATE,
     "stop": Right.OPERATE,
     "restart": Right.OPERATE,
+    "scale": Right.OPERATE,
+    "reload-services": Right.OPERATE,
     "reload": Right.ADMIN,
     "shutdown": Right.ADMIN,
 }

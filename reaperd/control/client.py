@@ -17,6 +17,7 @@ from reaperd.errors import Exit, ReaperdError, UnavailableError
 TIMEOUT_S: Final = 10.0
 _CHUNK_BYTES: Final = 65536
 _HEAD_MAX_BYTES: Final = 16 * 1024
+_READING: Final = {"status": "/v1/services", "why": "/v1/why"}
 _EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "configuration": Exit.CONFIG}
 
 Reply = dict[str, Any]  # Any: whatever JSON the daemon sent
@@ -48,10 +49,11 @@ class Client:
         self._path = path
         self._timeout_s = timeout_s
 
-    def ask(self, verb: str, names: Sequence[str] = (), *, wait: bool = False) -> Reply:
+    def ask(self, verb: str, names: Sequence[str] = (), *, wait: bool = False, **more: object) -> Reply:
         """Send one request and return the JSON object that answers it.
 
-        A `shutdown` that waits returns when the daemon has closed the connection: it is gone then.
+        What a verb takes besides goes into `more`, as the route calls it. A `shutdown` that waits returns
+        when the daemon has closed the connection: it is gone then.
 
         Raises:
             UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
@@ -59,7 +61,7 @@ class Client:
         """
         with self._connected() as sock:
             try:
-                sock.sendall(_request(verb, names, wait=wait))
+                sock.sendall(_request(verb, names, wait=wait, more=more))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused while we were sending: the reason is there to be read
             except OSError as error:
@@ -164,15 +166,18 @@ class Client:
         return UnavailableError(f"cannot reach the daemon at {self._path}: {why}", hint=hint)
 
 
-def _request(verb: str, names: Sequence[str], *, wait: bool) -> bytes:
+def _request(verb: str, names: Sequence[str], *, wait: bool, more: Mapping[str, object]) -> bytes:
     """Return the whole request, head and body."""
     body = b""
-    if verb == "status":
+    if verb in _READING:
         query = "&".join(f"name={quote(name, safe='')}" for name in names)
-        method, target = "GET", f"/v1/services?{query}" if query else "/v1/services"
+        method, target = "GET", f"{_READING[verb]}?{query}" if query else _READING[verb]
+    elif verb == "scale":
+        method, target = "POST", f"/v1/services/{quote(names[0], safe='')}/scale"
+        body = json.dumps({"wait": wait, **more}).encode()
     else:
         method, target = "POST", f"/v1/{verb}"
-        fields: dict[str, object] = {"wait": wait}
+        fields = dict(more) if verb == "reload-services" else {"wait": wait, **more}
         if names:
             fields["names"] = list(names)
         body = json.dumps(fields).encode()

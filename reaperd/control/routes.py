@@ -3,9 +3,13 @@
     GET  /healthz                                  that the loop turns, answered here
     GET  /v1/services[?name=NAME&name=...]         status
     GET  /v1/services/NAME                         status
+    GET  /v1/services/NAME/why                     why it is as it is; /v1/why[?name=NAME&...] of several
     POST /v1/services/NAME/start[?wait=false]      start, stop, restart
     POST /v1/start {"names": [...], "wait": true}  start, stop, restart; "names": "all" for every service
-    POST /v1/reload, /v1/shutdown [?wait=false]
+    POST /v1/services/NAME/reload                  reload-services: it reads its own configuration again
+    POST /v1/reload-services {"names": [...]}      the same for several
+    POST /v1/services/NAME/scale {"instances": 3}  scale
+    POST /v1/reload, /v1/shutdown [?wait=false]    reload also {"dry_run": true}, or ?dry_run=true
 
 HEAD is answered wherever GET is. What waits does so unless told otherwise. Everything a client can get wrong
 has an answer that says what would be right.
@@ -53,14 +57,20 @@ class Route:
 
 
 _MANY: Final[tuple[Verb, ...]] = ("start", "stop", "restart")
-_WHOLE: Final[tuple[Verb, ...]] = ("reload", "shutdown")
+_MOST_INSTANCES: Final = 1000
 ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/healthz", None),
     Route("GET", "/v1/services", "status", query=("name",)),
     Route("GET", "/v1/services/{name}", "status"),
+    Route("GET", "/v1/services/{name}/why", "why"),
+    Route("GET", "/v1/why", "why", query=("name",)),
     *(Route("POST", f"/v1/services/{{name}}/{verb}", verb, ("wait",), ("wait",)) for verb in _MANY),
     *(Route("POST", f"/v1/{verb}", verb, ("wait",), ("names", "wait")) for verb in _MANY),
-    *(Route("POST", f"/v1/{verb}", verb, ("wait",), ("wait",)) for verb in _WHOLE),
+    Route("POST", "/v1/services/{name}/reload", "reload-services"),
+    Route("POST", "/v1/reload-services", "reload-services", body=("names",)),
+    Route("POST", "/v1/services/{name}/scale", "scale", ("wait", "instances"), ("wait", "instances")),
+    Route("POST", "/v1/reload", "reload", ("wait", "dry_run"), ("wait", "dry_run")),
+    Route("POST", "/v1/shutdown", "shutdown", ("wait",), ("wait",)),
 )
 
 
@@ -96,7 +106,9 @@ def _resolve(request: Request, owner_uid: int | None) -> Ask | Answer:
     fields = _fields(request.body, route)
     _check_keys([key for key, _ in query], route.query, "query parameter")
     names = _names(route, segments, query, fields)
-    return Ask(route.verb, names, _wait(route, query, fields), request.peer)
+    wait = _flag("wait", route, query, fields, without=True)
+    dry_run = _flag("dry_run", route, query, fields, without=False)
+    return Ask(route.verb, names, wait, request.peer, dry_run, _instances(route, query, fields))
 
 
 # --- where to -------------------------------------------------------------------------------------------
@@ -175,7 +187,7 @@ def _names(
     else:
         names = [value for key, value in query if key == "name"]
     if EVERY in names:
-        return () if route.verb == "status" else (EVERY,)
+        return () if route.method == "GET" else (EVERY,)
     return tuple(dict.fromkeys(names))
 
 
@@ -187,14 +199,29 @@ def _listed(names: object, example: str) -> list[str]:
     return names
 
 
-def _wait(route: Route, query: list[tuple[str, str]], fields: Mapping[str, object]) -> bool:
-    """Return whether the answer is to come when all is settled; the body decides over the query."""
-    if "wait" not in route.query:
+def _flag(
+    key: str, route: Route, query: list[tuple[str, str]], fields: Mapping[str, object], *, without: bool
+) -> bool:
+    """Return a word that is yes or no; the body decides over the query, `without` where nothing is said."""
+    if key not in route.query:
         return False
-    word = str(fields.get("wait", dict(query).get("wait", "true"))).lower()
+    word = str(fields.get(key, dict(query).get(key, without))).lower()
     if word not in _TRUE | _FALSE:
-        raise _bad(f'cannot use {_short(word)} for "wait"', "true or false")
+        raise _bad(f'cannot use {_short(word)} for "{key}"', "true or false")
     return word in _TRUE
+
+
+def _instances(route: Route, query: list[tuple[str, str]], fields: Mapping[str, object]) -> int | None:
+    """Return the number of instances that a door asks for, None where it does not."""
+    if "instances" not in route.query:
+        return None
+    given = fields.get("instances", dict(query).get("instances"))
+    word = "nothing" if given is None else str(given)
+    if isinstance(given, bool | float) or not word.isascii() or not word.isdecimal() or len(word) > 9:
+        raise _bad(f'cannot use {_short(word)} for "instances"', f"a number, 0 to {_MOST_INSTANCES}")
+    if int(word) > _MOST_INSTANCES:
+        raise _bad(f"cannot run {word} instances", f"a number, 0 to {_MOST_INSTANCES}")
+    return int(word)
 
 
 def _bad(message: str, hint: str | None = None) -> _RefusedError:

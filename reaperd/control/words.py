@@ -15,7 +15,7 @@ from reaperd.units import suggest
 EVERY: Final = "all"  # as the only name: every service; no service may be called so
 
 
-Verb = Literal["status", "start", "stop", "restart", "shutdown", "reload"]
+Verb = Literal["status", "why", "start", "stop", "restart", "scale", "reload-services", "reload", "shutdown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,9 @@ class Ask:
 
     Attributes:
         verb: what is asked for.
-        names: services; for `status` none means every one, while `start`, `stop` and `restart` always have
-            names or the single one `EVERY`. Whether a name is known, only the daemon can tell.
+        names: services; for `status` and `why` none means every one, while `start`, `stop`, `restart` and
+            `reload-services` always have names or the single one `EVERY`, and `scale` one name. Whether a
+            name is known, only the daemon can tell.
         wait: answer when all is settled, rather than at once.
         peer: who asks; its right to do so has been checked.
     """
@@ -34,6 +35,8 @@ class Ask:
     names: tuple[str, ...]
     wait: bool
     peer: Peer
+    dry_run: bool = False  # of `reload`: say what would change, and change nothing
+    instances: int | None = None  # of `scale`
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from reaperd.policy.words import Awaits, Run, State, Want
 
 _ON_ITS_WAY: Final = frozenset({State.WAITING, State.STARTING})
 
-Look = Callable[[str], tuple[Run, ServiceSpec] | None]  # what is known of a service, by its full name
+Known = tuple[Run, ServiceSpec]
+Look = Callable[[str], Known | None]  # what is known of a service, by its full name
 
 
 @dataclass(frozen=True, slots=True)

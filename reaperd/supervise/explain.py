@@ -3,11 +3,13 @@
 import errno
 import os
 import resource
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from reaperd.config.spec import SECOND_NS, ServiceSpec
+from reaperd.policy.order import Hold
 from reaperd.policy.words import Cause, Exited, NotReady, NotSpawned, Run, State, Unhealthy
 from reaperd.units import format_duration, format_signal, suggest
 
@@ -63,11 +65,18 @@ def why(run: Run, spec: ServiceSpec, *, now_ns: int, next_ns: int | None, stuck:
         case State.STOPPING if run.rung:
             return f"{format_signal(spec.stop.signal)} was not enough; SIGKILL sent"
         case State.EXITED | State.FAILED:
-            return f"{ended}; restart = {spec.restart.value}"
+            return f"{ended}; {_why_not_again(run, spec)}"
         case State.STARTING | State.RUNNING if run.cause is not None:
             return f"before that: {ended}"
         case _:
             return None
+
+
+def _why_not_again(run: Run, spec: ServiceSpec) -> str:
+    limit = spec.start_limit
+    if not run.gave_up or limit is None:
+        return f"restart = {spec.restart.value}"
+    return f"gave up: started {limit.count} times in {format_duration(limit.interval_ns)}"
 
 
 def next_run(run: Run, spec: ServiceSpec, at_ns: int | None) -> str:
@@ -80,6 +89,20 @@ def next_run(run: Run, spec: ServiceSpec, at_ns: int | None) -> str:
         return f"{before}its schedule names no time of the next 50 years"
     local = datetime.fromtimestamp(at_ns // SECOND_NS, UTC).astimezone()
     return f"{before}next run at {local:%Y-%m-%d %H:%M:%S}"
+
+
+def held(holds: Sequence[Hold]) -> str | None:
+    """Return what keeps a service from starting, each with its state; None where nothing does."""
+    if not holds:
+        return None
+    return "waits for " + ", ".join(
+        f"{hold.name} ({'there is none' if hold.state is None else hold.state.value})" for hold in holds
+    )
+
+
+def held_stop(names: Sequence[str]) -> str | None:
+    """Return who must stop before a service that is to stop; None where nobody does."""
+    return f"stops once these are gone: {', '.join(names)}" if names else None
 
 
 def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
@@ -159,7 +182,7 @@ def _identity(spec: ServiceSpec) -> str:
 def _user_hint(number: int) -> str:
     match number:
         case errno.ENOENT:
-            return "it is gone since the configuration was read: getent passwd and getent group list who is known"
+            return "it is gone since the configuration was read: getent passwd, getent group list who is known"
         case errno.EINVAL:
             return "this user namespace has no such id: /proc/self/uid_map and gid_map"
         case _:

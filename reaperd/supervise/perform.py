@@ -7,13 +7,14 @@ that is already there) comes back as an event through `post`, and is decided lik
 import errno
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
 from reaperd.children.child import StageFailed
 from reaperd.children.fork import Forked, read_report
 from reaperd.children.sweep import Progress
-from reaperd.config.spec import Scope
+from reaperd.config.spec import Scope, ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import (
@@ -55,6 +56,24 @@ _ABOUT_MAIN: Final = frozenset(
 Post = Callable[[Service, Event], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An essential service that ended, and how."""
+
+    spec: ServiceSpec
+    cause: Cause
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.spec.name
+
+    @property
+    def text(self) -> str:
+        """How it ended, in words."""
+        return explain.cause_text(self.cause, self.spec)
+
+
 class Performer:
     """Carry out what was decided.
 
@@ -62,7 +81,7 @@ class Performer:
 
     Attributes:
         more: a kill goes on in the next turn, which must not wait.
-        ending: how an essential service ended, which ends the daemon.
+        ending: the essential service whose end ends the daemon.
         helpers: the commands that run on behalf of services.
         schedules: the services' next times.
     """
@@ -80,7 +99,7 @@ class Performer:
         self._post = post
         self._of_run: dict[str, Service] = {}
         self._of_report: dict[int, Service] = {}
-        self.ending: Cause | None = None
+        self.ending: Ending | None = None
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
         self._readiness = Readiness(world, self._probes, post)
@@ -112,7 +131,7 @@ class Performer:
                 case CancelSchedule():
                     self.schedules.cancel(service)
                 case EndDaemon(cause=cause):
-                    self.ending = self.ending or cause
+                    self.ending = self.ending or Ending(service.spec, cause)
                 case Kill():
                     self.kill(service)
                 case ArmTimer(timer=timer, at_ns=at_ns):

@@ -5,19 +5,24 @@ from reaperd.config.spec import Config
 from reaperd.supervise.supervisor import Supervisor
 
 
+def difference(old: Config, new: Config) -> Diff:
+    """Return what `apply` would change."""
+    return diff(old, new)
+
+
 def apply(supervisor: Supervisor, old: Config, new: Config) -> Diff:
     """Make the supervisor follow `new`; unchanged services keep their processes. Returns what changed."""
-    difference = diff(old, new)
+    found = diff(old, new)
     specs = {spec.name: spec for spec in new.services}
-    for name in difference.removed:
-        supervisor.remove(name)
-    for name in difference.changed:
-        supervisor.change(specs[name])
-    for name in difference.added:
-        if name in supervisor.services:
-            supervisor.change(specs[name])  # it was removed a moment ago and is still on its way down
+    wishes = supervisor.wishes
+    wishes.remove(found.removed)
+    for name in found.changed:
+        wishes.change(specs[name])
+    for name in found.added:
+        if name in wishes.services:
+            wishes.change(specs[name])  # it was removed a moment ago and is still on its way down
         else:
-            supervisor.add(specs[name])
-    supervisor.arrange(specs)
-    supervisor.start(difference.added)
-    return difference
+            wishes.add(specs[name])
+    wishes.arrange(specs)
+    supervisor.start(found.added)
+    return found

@@ -16,6 +16,7 @@ class Service:
         run: its life as policy sees it.
         next_spec: what the next run follows, after a reload changed it.
         leaving: it is no longer configured and goes once it is down.
+        again: it is on its way down only to start once more, by its next spec.
         run_id: the current run's marker, None while no process of it is left.
         latest: the pid of the latest main process; may be another process's by now.
         main: the main process's pid while that is not reaped.
@@ -31,6 +32,7 @@ class Service:
     run: Run
     next_spec: ServiceSpec | None = None
     leaving: bool = False
+    again: bool = False
     run_id: str | None = None
     latest: int | None = None
     main: int | None = None

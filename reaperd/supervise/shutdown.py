@@ -1,11 +1,12 @@
 """The end of the daemon: services in order, then whoever is left, then nobody.
 
-    services   all are asked to stop, in reverse order of the configuration; unclaimed orphans get SIGTERM
+    services   all are asked to stop, those that need others first; unclaimed orphans get SIGTERM
     rest       no service runs any more; what is left has a moment to go by itself
     killing    what is still left is killed and reaped
     done       the daemon has no child any more
 
-Each phase has a deadline, so that a process that cannot be killed (state D) does not keep the daemon.
+Each phase has a deadline, so that a process that cannot be killed (state D) does not keep the daemon. The
+first has the one that the user sets; when it is over, killing comes next.
 """
 
 import signal
@@ -16,10 +17,10 @@ from reaperd.children.sweep import Progress
 from reaperd.config.spec import SECOND_NS
 from reaperd.errors import Exit
 from reaperd.policy.words import Cause, Exited, State
+from reaperd.supervise.perform import Ending
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import World
 
-SERVICES_NS: Final = 90 * SECOND_NS
 REST_NS: Final = 5 * SECOND_NS
 KILLING_NS: Final = 10 * SECOND_NS
 
@@ -41,10 +42,12 @@ class Shutdown:
         phase: how far it has come.
         deadline_ns: when the phase ends whatever happens; None while up or done.
         status: what the daemon leaves with.
+        timeout_ns: how long the services have.
         more: a kill goes on in the next turn, which must not wait.
     """
 
-    def __init__(self, supervisor: Supervisor, world: World) -> None:
+    def __init__(self, supervisor: Supervisor, world: World, timeout_ns: int) -> None:
+        self.timeout_ns = timeout_ns
         self.phase = Phase.UP
         self.deadline_ns: int | None = None
         self.status: int = Exit.OK
@@ -54,17 +57,17 @@ class Shutdown:
         self._clock = world.clock
         self._log = world.log
 
-    def follow(self, cause: Cause) -> None:
+    def follow(self, ending: Ending) -> None:
         """Begin because an essential service ended, and leave with its status; nothing if it has begun."""
         if self.phase is Phase.UP:
-            self.status = _status_of(cause)
-            self.ask("an essential service ended")
+            self.status = _status_of(ending.cause)
+            self.ask(f'essential service "{ending.name}": {ending.text}')
 
     def ask(self, cause: str) -> None:
         """Begin, or where it has begun already, hurry."""
         if self.phase is Phase.UP:
             self._log("daemon.stopping", cause=cause)
-            self._enter(Phase.SERVICES, SERVICES_NS)
+            self._enter(Phase.SERVICES, self.timeout_ns)
             self._supervisor.stop(reversed(self._supervisor.services))
             self._children.signal_unclaimed(signal.SIGTERM)
             return
@@ -79,7 +82,11 @@ class Shutdown:
         """Go on as far as possible; to be called at the end of each turn."""
         self.more = False
         late = self.deadline_ns is not None and self._clock() >= self.deadline_ns
-        if self.phase is Phase.SERVICES and (late or self._all_at_rest()):
+        if self.phase is Phase.SERVICES and late and not self._all_at_rest():
+            self._log("daemon.hurried", cause="shutdown_timeout is over")
+            self._enter(Phase.KILLING, KILLING_NS)
+            late = False
+        if self.phase is Phase.SERVICES and self._all_at_rest():
             self._enter(Phase.REST, REST_NS)
             # Hooks were only just told of the end, and have as long to finish as the phase lasts.
             self._children.signal_everybody(signal.SIGTERM, but=self._supervisor.helper_runs())

@@ -8,6 +8,7 @@ from typing import Final
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Awaits, State, Timer
 from reaperd.supervise import explain
+from reaperd.supervise.gates import Gates
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import Deadline
 
@@ -15,15 +16,18 @@ SCHEMA: Final = "reaperd.status/1"
 Row = dict[str, object]
 
 
-def rows(services: Iterable[Service], timers: Timers[Deadline], now_ns: int) -> list[Row]:
+def rows(services: Iterable[Service], gates: Gates, timers: Timers[Deadline], now_ns: int) -> list[Row]:
     """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC)."""
-    return [_row(service, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns) for service in services]
+    return [
+        _row(service, gates, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns) for service in services
+    ]
 
 
-def _row(service: Service, next_ns: int | None, now_ns: int) -> Row:
+def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Row:
     run = service.run
     age_s = (now_ns - run.since_ns) / 1e9
     up = run.state is State.RUNNING
+    holds, before = gates.held_by(service), gates.stops_after(service)
     return {
         "name": service.spec.name,
         "state": run.state.value,
@@ -35,7 +39,8 @@ def _row(service: Service, next_ns: int | None, now_ns: int) -> Row:
         "uptime": round(age_s, 3) if up else None,
         "status": service.said,
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
-        "why": _why(service, next_ns, now_ns),
+        "waits_for": [hold.name for hold in holds] or list(before),
+        "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }
 
 

@@ -1,26 +1,15 @@
 """Asks that are answered when what they asked for is settled, or at their deadline."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from reaperd.config.spec import SECOND_NS
 from reaperd.loop.timers import Timers
-from reaperd.policy.words import State
-from reaperd.supervise.service import Service
+from reaperd.supervise.settled import is_settled
+from reaperd.supervise.wishes import Wishes
 
 PATIENCE_NS: Final = 100 * SECOND_NS  # longer than any stop that works, shorter than any client's patience
-
-_SETTLED: Final[dict[str, frozenset[State]]] = {
-    "start": frozenset({State.RUNNING, State.EXITED, State.FAILED, State.BACKOFF, State.STOPPED}),
-    "restart": frozenset({State.RUNNING, State.EXITED, State.FAILED, State.BACKOFF, State.STOPPED}),
-    "stop": frozenset({State.STOPPED}),
-}
-_WELL: Final[dict[str, frozenset[State]]] = {
-    "start": frozenset({State.RUNNING, State.EXITED}),
-    "restart": frozenset({State.RUNNING, State.EXITED}),
-    "stop": frozenset({State.STOPPED}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +18,8 @@ class Waiting:
 
     verb: str
     names: tuple[str, ...]
-
-
-def is_well(verb: str, service: Service | None) -> bool:
-    """Tell whether a service is as `verb` asked; one that a reload removed is as stopped as can be."""
-    return verb == "stop" if service is None else service.run.state in _WELL[verb]
+    changes: tuple[tuple[str, str], ...] = ()  # of a reload: names, and what it changed about each
+    needs_restart: tuple[str, ...] = ()  # of a reload: keys that only a new daemon follows
 
 
 class WaitingRoom:
@@ -59,17 +45,10 @@ class WaitingRoom:
         """Return the earliest deadline, None while nobody waits."""
         return self._deadlines.next_ns()
 
-    def settled(
-        self, services: Mapping[str, Service], now_ns: int, answer: Callable[[int, Waiting], None]
-    ) -> None:
+    def settled(self, wishes: Wishes, now_ns: int, answer: Callable[[int, Waiting], None]) -> None:
         """Answer each ask that is settled or has waited long enough."""
         late = set(self._deadlines.due(now_ns))
         for ticket, waiting in list(self._waiting.items()):
-            if ticket in late or self._is_settled(waiting, services):
+            if ticket in late or all(is_settled(waiting.verb, name, wishes) for name in waiting.names):
                 self.leave(ticket)
                 answer(ticket, waiting)
-
-    @staticmethod
-    def _is_settled(waiting: Waiting, services: Mapping[str, Service]) -> bool:
-        states = _SETTLED[waiting.verb]
-        return all(name not in services or services[name].run.state in states for name in waiting.names)

@@ -1,5 +1,7 @@
 """The daemon's log: events with keys, as readable lines on a terminal and as JSON elsewhere.
 
+For the journal each line of JSON begins with its priority, such as `<6>`: sd-daemon(3).
+
 The only home of structlog. A log must never stop the daemon: a standard error that is full or broken
 loses lines, which are counted and reported with the next line that gets through.
 """
@@ -9,12 +11,14 @@ import os
 import select
 from collections.abc import Sequence
 from enum import Enum
-from typing import Protocol, TextIO, cast
+from typing import Final, Protocol, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from reaperd.telemetry.names import EVENTS
+
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3}  # syslog(3)
 
 
 class Format(Enum):
@@ -23,6 +27,7 @@ class Format(Enum):
     AUTO = "auto"
     CONSOLE = "console"
     JSON = "json"
+    JOURNAL = "journal"
 
 
 class Log(Protocol):
@@ -69,20 +74,45 @@ class Sink(io.TextIOBase):
             return False
 
 
-def open_log(how: Format, fd: int = 2) -> Log:
-    """Return the function that logs to `fd`, which stays the caller's."""
-    terminal = os.isatty(fd)
-    console = how is Format.CONSOLE or (how is Format.AUTO and terminal)
+def open_log(how: Format, level: str = "info", fd: int = 2) -> Log:
+    """Return the function that logs to `fd`, which stays the caller's.
+
+    Args:
+        how: what a line looks like.
+        level: which lines are written: debug, info, warning or error, and what is worse.
+        fd: where to.
+    """
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", Sink(fd))),
-        processors=_console(colors=terminal and not os.environ.get("NO_COLOR")) if console else _json(),
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        processors=_processors(how if how is not Format.AUTO else _fitting(fd), fd),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
 
     def log(name: str, /, **keys: object) -> None:
         getattr(logger, EVENTS[name][0])(name, **keys)
 
     return log
+
+
+def _fitting(fd: int) -> Format:
+    """Return what whoever reads `fd` can read best."""
+    if os.isatty(fd):
+        return Format.CONSOLE
+    found = os.fstat(fd)
+    journal = os.environ.get(
+        "JOURNAL_STREAM"
+    )  # what the journal reads, if it reads anything: systemd.exec(5)
+    return Format.JOURNAL if journal == f"{found.st_dev}:{found.st_ino}" else Format.JSON
+
+
+def _processors(how: Format, fd: int) -> Sequence[Processor]:
+    match how:
+        case Format.CONSOLE:
+            return _console(colors=os.isatty(fd) and not os.environ.get("NO_COLOR"))
+        case Format.JOURNAL:
+            return (*_json()[:-1], _with_priority)
+        case _:
+            return _json()
 
 
 def _console(*, colors: bool) -> Sequence[Processor]:
@@ -97,6 +127,11 @@ def _console(*, colors: bool) -> Sequence[Processor]:
 def _without_absent(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Leave out what does not apply: a person reads what is there, a program wants every key."""
     return {key: value for key, value in event.items() if value is not None and value is not False}
+
+
+def _with_priority(logger: object, method: str, event: EventDict) -> str:
+    line = structlog.processors.JSONRenderer()(logger, method, event)
+    return f"<{_PRIORITIES[method]}>{line if isinstance(line, str) else line.decode()}"
 
 
 def _json() -> Sequence[Processor]:

@@ -7,25 +7,21 @@ import pytest
 
 from reaperd.config import reference
 from reaperd.config.checks import HEALTH
-from reaperd.config.keys import BACKOFF, CONTROL, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP, ZOMBIES
-from reaperd.config.outputs import FILE
+from reaperd.config.keys import BACKOFF, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP
 from reaperd.config.report import Report, Site, Source
 from reaperd.config.schedules import SCHEDULE
 from reaperd.config.spec import (
     Backoff,
-    Control,
     DaemonSpec,
     Every,
     Health,
     Log,
-    LogFile,
     Reload,
     Schedule,
     ServiceSpec,
     StartLimit,
     Stop,
     TcpCheck,
-    ZombieWatch,
 )
 from reaperd.config.table import Key
 
@@ -70,13 +66,10 @@ RECORDS: list[tuple[tuple[Key, ...], Any, set[str]]] = [
     (SERVICE, ServiceSpec("x", ("x",)), {"name", "base", "instance"}),
     (DAEMON, DaemonSpec(Path("/s"), Path("/d")), set()),
     (LOG, Log(), set()),
-    (CONTROL, Control(), set()),
     (BACKOFF, Backoff(), set()),
     (START_LIMIT, StartLimit(), set()),
     (STOP, Stop(), set()),
     (RELOAD, Reload(), set()),
-    (ZOMBIES, ZombieWatch(), set()),
-    (FILE, LogFile("/x"), set()),
     (HEALTH, Health(TcpCheck("h", 1)), {"check"}),
     (SCHEDULE, Schedule(Every(1)), {"when"}),
 ]

@@ -2,6 +2,7 @@
 """The whole example of the reference, templates, instances, variables and the order of services."""
 
 import resource
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,6 @@ from reaperd.config.parse import load
 from reaperd.config.spec import (
     SECOND_NS,
     Config,
-    Control,
     Cron,
     DelayCheck,
     Essential,
@@ -25,7 +25,6 @@ from reaperd.config.spec import (
     Limit,
     Log,
     LogCheck,
-    LogFile,
     LogFormat,
     LogLevel,
     NotifyAccess,
@@ -40,8 +39,6 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     TcpCheck,
-    ZombieAction,
-    ZombieWatch,
 )
 from reaperd.errors import ConfigError
 
@@ -52,7 +49,7 @@ state_dir = "d"
 include = ["conf.d/*.toml"]
 log = { level = "warning", format = "json" }
 shutdown_timeout = "1m"
-control = { mode = "660", group = "root", read = ["@root"], operate = ["0"], admin = ["root"], tcp = "[::1]:9", token_file = "t" }
+forward_signals = { USR1 = ["web", "db"], SIGWINCH = [] }
 
 [template.python]
 environment = { PYTHONUNBUFFERED = "1", PORT = "1" }
@@ -85,11 +82,10 @@ stop = { signal = "INT", timeout = "1s", command = "bye", scope = "main" }
 reload = { signal = "HUP" }
 essential = "failure"
 limits = { nofile = 65536, core = "unlimited", as = "1GiB", nproc = { soft = 10, hard = "unlimited" } }
-stdout = { file = "log/web.log", max_size = "10MiB", max_age = "1d", keep = 2, compress = true, max_line = "1KiB", buffer = "2MiB" }
+stdout = "null"
 stderr = "stdout"
 on_failure = ["/usr/local/bin/page", "${SERVICE}"]
 on_exit = "note"
-zombies = { age = "1m", limit = 3, action = "nudge" }
 notify_access = "main"
 
 [service.db]
@@ -152,9 +148,8 @@ def test_every_key_reaches_its_field(folder: Path) -> None:
     found = read(folder, FULL)
     assert found.daemon.log == Log(LogLevel.WARNING, LogFormat.JSON)
     assert found.daemon.shutdown_timeout_ns == 60 * SECOND_NS
-    assert found.daemon.control == Control(
-        0o660, "root", ("@root",), ("0",), ("root",), ("::1", 9), str(folder / "t")
-    )
+    assert found.daemon.forward_signals == ((signal.SIGUSR1, ("web", "db")), (signal.SIGWINCH, ()))
+    assert found.instances == (("web", 2),)
     assert [spec.name for spec in found.services] == ["web:1", "web:2", "db", "late", "migrate", "tidy"]
     web = found.services[1]
     assert replace(web, backoff=found.services[2].backoff) == ServiceSpec(
@@ -197,19 +192,10 @@ def test_every_key_reaches_its_field(folder: Path) -> None:
                 key=lambda limit: limit.resource,
             )
         ),
-        stdout=LogFile(
-            str(folder / "log/web.log"),
-            10 << 20,
-            86_400 * SECOND_NS,
-            2,
-            compress=True,
-            max_line=1024,
-            buffer=2 << 20,
-        ),
+        stdout=Sink.NULL,
         stderr=Sink.STDOUT,
         on_failure=("/usr/local/bin/page", "web:2"),
         on_exit=("note",),
-        zombies=ZombieWatch(60 * SECOND_NS, 3, ZombieAction.NUDGE),
         notify_access=NotifyAccess.MAIN,
     )
     assert (found.services[4].oneshot, found.services[4].restart) == (True, Restart.NEVER)
@@ -236,11 +222,11 @@ def test_the_other_forms(folder: Path) -> None:
     """Forms that the example does not show."""
     spec = service(
         folder,
-        'schedule.every = "5m"\nreload.command = "r"\nstdout = "journal"\nhealth.exec = "e"\noneshot = false',
+        'schedule.every = "5m"\nreload.command = "r"\nstderr = "null"\nhealth.exec = "e"\noneshot = false',
     )
     assert spec.schedule == Schedule(Every(300 * SECOND_NS))
     assert spec.reload == Reload(command=("r",))
-    assert (spec.stdout, spec.stderr) == (Sink.JOURNAL, Sink.INHERIT)
+    assert (spec.stdout, spec.stderr) == (Sink.INHERIT, Sink.NULL)
     assert spec.health == Health(ExecCheck(("e",)))
 
 
@@ -269,12 +255,12 @@ def test_the_other_forms(folder: Path) -> None:
         ("reload = {}", "reload: needs exactly one of signal, command, and says nothing of it"),
         ("schedule = {}", "schedule: needs exactly one of cron, every, and says nothing of it"),
         ('schedule.every = "1ms"', "schedule.every: 1ms is too short; at least 1s is allowed"),
-        ("stdout = 1", 'stdout: an integer where one of "inherit", "prefix", "json", "journal", "syslog", "null", or a table with file, is wanted'),
-        ('stdout = "stdout"', 'stdout: "stdout" is none of "inherit", "prefix", "json", "journal", "syslog", "null"'),
-        ("stdout = { keep = 1 }", "stdout.file: is missing; wanted: a path"),
-        ('stdout = { file = "f", max_size = 0 }', "stdout.max_size: is nothing; at least 1B is allowed"),
-        ('stdout = { file = "f", max_size = 1.5 }', "stdout.max_size: a float where a size is wanted"),
-        ('stdout = { file = "f", compress = 1 }', "stdout.compress: an integer where true or false is wanted"),
+        ("stdout = 1", 'stdout: an integer where one of "inherit", "null" is wanted'),
+        ('stdout = "stdout"', 'stdout: "stdout" is none of "inherit", "null"'),
+        (
+            'stderr = "null"\nready.log = "up"',
+            "stderr: nowhere is no place to look for a line, as ready.log does; leave one of them out",
+        ),
         ('limits.nofile = "1k"', 'limits.nofile: "1k" is not a limit; allowed: 0 to 9223372036854775807, and "unlimited"'),
         ("limits.nofile = true", 'limits.nofile: a boolean where a number, "unlimited", or a table of soft and hard is wanted'),
         ("limits.core = { soft = 2, hard = 1 }", "limits.core: soft is above hard; allowed: soft at most hard"),
@@ -335,19 +321,30 @@ def test_what_is_no_time_table(cron: str, what: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "message"),
+    ("signals", "message"),
     [
-        ('{ tcp = "h:1" }', "needs tcp and token_file together: what is reached by network asks for a token"),
-        (
-            '{ token_file = "t" }',
-            "needs tcp and token_file together: what is reached by network asks for a token",
-        ),
+        ("{ HUP = [] }", ".HUP: cannot be handed on: SIGHUP is the daemon's own"),
+        ("{ 15 = [] }", ".15: cannot be handed on: SIGTERM is the daemon's own"),
+        ("{ KILL = [] }", ".KILL: cannot be handed on: SIGKILL cannot be caught by anybody"),
+        ("{ SEGV = [] }", ".SEGV: cannot be handed on: SIGSEGV means a fault of the process that gets it"),
+        ("{ CONT = [] }", ".CONT: cannot be handed on: SIGCONT stops or continues the process that gets it"),
+        ("{ USR1 = [], SIGUSR1 = [] }", ".SIGUSR1: is SIGUSR1, which is here already"),
+        ('{ USR1 = "web" }', ".USR1: a string where an array of names is wanted"),
+        ('{ USR1 = ["wbe"] }', ': there is no service "wbe" to hand SIGUSR1 on to; did you mean "web"?'),
+        ("1", ": an integer where a table of signals is wanted"),
     ],
 )
-def test_what_is_reached_by_network_asks_for_a_token(control: str, message: str, folder: Path) -> None:
-    """An address without a token, or a token without an address, is a mistake."""
-    text = f'[daemon]\nsocket = "/s"\nstate_dir = "/d"\ncontrol = {control}\n{MINIMAL}'
-    assert problems(folder, text) == [f":4: daemon.control: {message}"]
+def test_what_cannot_be_handed_on(signals: str, message: str, folder: Path) -> None:
+    """Signals that have a meaning of their own, and services that are not there."""
+    text = f'[daemon]\nsocket = "/s"\nstate_dir = "/d"\nforward_signals = {signals}\n{MINIMAL}'
+    assert problems(folder, text) == [f":4: daemon.forward_signals{message}"]
+
+
+def test_nobody_can_require_what_comes_from_time_to_time(folder: Path) -> None:
+    """A scheduled service is never ready for long, so it would hold the other for ever."""
+    text = '[service.a]\ncommand = "a"\nrequires = ["b"]\n[service.b]\ncommand = "b"\nschedule.every = 60\n'
+    what = "has a schedule, so it is not ready but from time to time"
+    assert problems(folder, text) == [f":4: service.a.requires[0]: {what}"]
 
 
 def test_a_template_gives_what_the_service_leaves_out(folder: Path) -> None:

@@ -140,6 +140,32 @@ def test_wrong_method(method: str, target: str, allow: str) -> None:
     assert found.headers == (("Allow", allow),)
 
 
+@pytest.mark.parametrize("body", [None, {}, {"instances": 1001}, {"instances": -1}, {"instances": True}])
+@pytest.mark.parametrize("query", ["", "?instances=1.5", "?instances=many"])
+def test_a_scale_needs_a_number(query: str, body: dict[str, object] | None) -> None:
+    """Of how many there are to be, which the hint says."""
+    target = f"/v1/services/web/scale{query}"
+    found = answered("POST", target, body, ME)
+    assert isinstance(found, Answer)
+    assert found.status == 400
+
+
+def test_a_scale_and_a_dry_run_are_understood() -> None:
+    """What is asked for reaches the daemon; by default a reload is a real one."""
+    scale = answered("POST", "/v1/services/web/scale?wait=false", {"instances": 0}, ME)
+    assert isinstance(scale, Ask)
+    assert (scale.verb, scale.names, scale.instances, scale.wait) == ("scale", ("web",), 0, False)
+    for target, body, dry in (
+        ("/v1/reload", None, False),
+        ("/v1/reload?dry_run", None, True),
+        ("/v1/reload", {"dry_run": True}, True),
+        ("/v1/reload?dry_run=1", {"dry_run": False}, False),
+    ):
+        found = answered("POST", target, body, ME)
+        assert isinstance(found, Ask)
+        assert (found.verb, found.dry_run, found.wait) == ("reload", dry, True)
+
+
 @pytest.mark.parametrize(
     "target", ["", "*", "/", "//[", "/v1", "/v1/services/", "/v1/services//start", "/" * 500]
 )
@@ -152,7 +178,8 @@ def test_each_route_by_each_right() -> None:
     """Root and the daemon's own user may go everywhere, everybody else nowhere, known path or not."""
     for route in ROUTES:
         target = route.path.replace("{name}", "web")
-        body = {"names": ["web"]} if "names" in route.body else None
+        given = {"names": ["web"], "instances": 2}
+        body = {key: value for key, value in given.items() if key in route.body} or None
         for uid in (0, OWNER):
             found = answered(route.method, target, body, Peer(1, uid, uid))
             assert isinstance(found, Ask) or found.status == 200, (route, uid)
