@@ -96,8 +96,8 @@ class Readiness:
                 return Gear(environment=(("NOTIFY_SOCKET", self._notifications.open(service, run_id)),))
             case FdCheck(fd=number):
                 return Gear(descriptors=((self._make_pipe(service), number),))
-            case LogCheck():
-                return Gear(descriptors=self._taps.open(service))
+            case LogCheck(pattern=pattern):
+                return Gear(descriptors=self._taps.open(service, pattern))
             case _:
                 return Gear()
 
@@ -118,8 +118,8 @@ class Readiness:
                 self._notifications.listen(service)
             case FdCheck():
                 self._world.poller.watch(self._pipe_of[service.spec.name], self)
-            case LogCheck(pattern=pattern):
-                self._taps.look_for(service, pattern)
+            case LogCheck():
+                pass  # its output is read along with from the fork on
             case DelayCheck(delay_ns=delay_ns):
                 self._arm(service, delay_ns)
             case _:

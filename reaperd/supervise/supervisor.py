@@ -171,9 +171,10 @@ class Supervisor:
             while self._events:
                 self._decide(*self._events.popleft())
             self._release()
+            # Helpers first: a service is empty only once its stop command is gone too.
+            self._performer.helpers.tidy()
             for service in list(self._gates.emptying.values()):
                 self._see_whether_empty(service)
-            self._performer.helpers.tidy()
         self.wishes.drop_leavers()
 
     def _post(self, service: Service, event: Event) -> None:
@@ -199,12 +200,13 @@ class Supervisor:
 
     def _release(self) -> None:
         """Let those go on that nothing holds any more: some start, some stop."""
-        for service, asked in self._gates.stoppable():
+        stoppable = self._gates.stoppable()
+        for service, asked in stoppable:
             self._look = True
             service.stuck = False
             self._post(service, asked(self._clock()))
-        if not self._gates.moved:
-            return
+        if stoppable or not self._gates.moved:
+            return  # what stops may be what others wait for: they come next
         self._gates.moved = False
         for service in self._gates.startable(self._tell_holds):
             self._post(service, RequirementsMet(self._clock()))

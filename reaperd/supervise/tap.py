@@ -49,10 +49,13 @@ class Taps:
         self._matched = matched
         self._taps: dict[int, _Tap] = {}
         self._full: dict[int, list[_Tap]] = {}  # by output: who waits until it can take more
-        self._patterns: dict[str, re.Pattern[str]] = {}  # by service, while it is awaited
+        self._patterns: dict[str, re.Pattern[str]] = {}  # by service, until it is ready or given up
 
-    def open(self, service: Service) -> Descriptors:
+    def open(self, service: Service, pattern: str) -> Descriptors:
         """Make the pipes of a new run; return the child's ends, which are the caller's to close.
+
+        The first line that matches is told. It may come in the same turn as the news that the program runs,
+        so that looking for it only from then on would miss it.
 
         Raises:
             KernelError: no descriptor is left.
@@ -70,18 +73,16 @@ class Taps:
                 os.close(write_fd)
             self.finish(service)
             raise
-        return tuple(ends)
-
-    def look_for(self, service: Service, pattern: str) -> None:
-        """Tell of the next line that matches."""
         self._patterns[service.spec.name] = re.compile(pattern)
+        return tuple(ends)
 
     def look_no_more(self, service: Service) -> None:
         """Tell of no line any more; harmless where none was looked for."""
         self._patterns.pop(service.spec.name, None)
 
     def finish(self, service: Service) -> None:
-        """Pass on what is left of a run that is over, and close its pipes."""
+        """Pass on what is left of a run that is over, and close its pipes; harmless where it has none."""
+        self.look_no_more(service)
         for tap in [each for each in self._taps.values() if each.service is service]:
             tap.over = True
             if tap not in self._full.get(tap.to, ()):

@@ -22,17 +22,20 @@ from reaperd.control.client import Client
 from tests.support.processes import ROOT, WITHIN_S, owned, wait_until
 
 DAEMON: Final = (sys.executable, "-m", "reaperd.daemon")
+_ACTING: Final = frozenset({"start", "stop", "restart", "shutdown"})
 IMPATIENT: Final = (sys.executable, "-m", "tests.support.impatient")  # hooks have 0.3 s
 
 
 class Running:
     """A daemon, its log so far and its control socket."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", socket: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", source: Path, socket: Path) -> None:
         self.process = process
         self.pid = process.pid
         self.log: list[dict[str, Any]] = []
         self._other: list[str] = []  # lines that are no events
+        self._source = source
+        self._socket = socket
         self._client = Client(socket)
         self._text = b""
 
@@ -48,9 +51,18 @@ class Running:
         wanted = {"event": name, **keys}
         return [each for each in self.log if wanted.items() <= each.items()]
 
-    def ask(self, verb: str, *names: str) -> dict[str, Any]:
-        """Ask over the control socket; an acting verb answers when it is settled."""
-        return dict(self._client.ask(verb, names, wait=verb != "status"))
+    def ask(self, verb: str, *names: str, wait: bool = True) -> dict[str, Any]:
+        """Ask over the control socket; an acting verb answers when it is settled, or at once."""
+        answer = dict(self._client.ask(verb, names, wait=wait and verb in _ACTING))
+        if wait and verb == "stop":
+            assert all(item["ok"] for item in answer["items"]), (
+                answer
+            )  # it settled, rather than waited too long
+        return answer
+
+    def configure(self, services: str) -> None:
+        """Write another configuration into the file; a reload follows it."""
+        _write(self._source, self._socket, services)
 
     def row(self, name: str) -> dict[str, Any]:
         """Return what `status` says of one service."""
@@ -108,16 +120,21 @@ def daemon(
     """Run a daemon on `services`, TOML tables, and end it with all its services on the way out."""
     socket = folder / "c.sock"
     source = folder / "reaperd.toml"
-    source.write_text(f'[daemon]\nsocket = "{socket}"\nstate_dir = "{folder}/state"\n{services}\n')
+    _write(source, socket, services)
     with owned(
         [*program, "--", source], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE
     ) as process:
-        running = Running(process, socket)
+        running = Running(process, source, socket)
         try:
             running.event("daemon.started")
             yield running
         finally:
             _end(running)
+
+
+def _write(source: Path, socket: Path, services: str) -> None:
+    state_dir = source.parent / "state"
+    source.write_text(f'[daemon]\nsocket = "{socket}"\nstate_dir = "{state_dir}"\n{services}\n')
 
 
 def _end(running: Running) -> None:
@@ -129,6 +146,31 @@ def _end(running: Running) -> None:
                 running.process.communicate(timeout=7)
             except subprocess.TimeoutExpired:
                 continue
+
+
+def service(name: str, command: list[str] | str, **keys: object) -> str:
+    """Return a service's table; a string is a script for sh. Dollars are the program's own."""
+    words = ["sh", "-c", command] if isinstance(command, str) else command
+    lines = [f"{key} = {_toml(value)}" for key, value in {"command": words, **keys}.items()]
+    return "\n".join([f"[service.{name}]", *lines, ""])
+
+
+def _toml(value: object, *, expanded: bool = True) -> str:
+    match value:
+        case dict():
+            items = (f"{key} = {_toml(each, expanded=key != 'log')}" for key, each in value.items())
+            return f"{{ {', '.join(items)} }}"
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case str() if expanded:
+            return json.dumps(value.replace("$", "$$"))
+        case _:
+            return json.dumps(value)
+
+
+def sleeper(mark: str) -> list[str]:
+    """Return a command that hangs and can be found by `mark`."""
+    return ["sh", "-c", "sleep 1000; :", mark]
 
 
 def alive(mark: str) -> list[int]:
