@@ -33,7 +33,8 @@ def _two_escape(cgroups: bool, command: str) -> list[object]:  # noqa: FBT001 - 
     with nursery(cgroups=cgroups) as kids:
         ours, _ = kids.start(["sh", "-c", command], name="ours")
         theirs, _ = kids.start(["sh", "-c", command], name="theirs")
-        mine, other = kids.wait_members(ours, 2), kids.wait_members(theirs, 2)
+        # All there, and nobody forks any more: a signal reaches those who are there.
+        mine, other = (kids.wait_members(each, 2, "sleep") for each in (ours, theirs))
         kids.children.signal(ours, signal.SIGTERM)
         kids.wait_empty(ours)
         survivors = [stat.pid for stat in kids.children.members(theirs)]
@@ -78,9 +79,7 @@ def test_a_cgroup_tells_whose_orphan_died_unseen() -> None:
 def _stop_scope(cgroups: bool, scope: str) -> list[bool]:  # noqa: FBT001 - travels as JSON
     with nursery(cgroups=cgroups) as kids:
         run_id, main = kids.start(["sh", "-c", "sleep 1000 & setsid sleep 1001 & wait"])
-        members = kids.wait_members(run_id, 3)
-        while len({os.getsid(pid) for pid in members}) < 2:
-            time.sleep(0.002)  # until setsid has run
+        members = sorted([main, *kids.wait_members(run_id, 2, "sleep")])
         group = next(pid for pid in members if pid != main and os.getpgid(pid) == main)
         if scope == "tree":
             kids.children.signal(run_id, signal.SIGTERM)
@@ -165,8 +164,8 @@ def test_without_cgroup_kill_who_is_inside_is_swept() -> None:
 
 def _moved_out(cgroups: bool) -> list[bool]:  # noqa: FBT001 - travels as JSON
     with nursery(cgroups=cgroups) as kids:
-        run_id, main = kids.start(["sh", "-c", "sleep 1000 & wait"])
-        (away,) = (pid for pid in kids.wait_members(run_id, 2) if pid != main)
+        run_id, _ = kids.start(["sh", "-c", "sleep 1000 & wait"])
+        (away,) = kids.wait_members(run_id, 1, "sleep")
         place = str(kids.children.cgroup).rpartition("/")[0]
         fd = cgroup.open_procs(place)
         os.write(fd, b"%d" % away)

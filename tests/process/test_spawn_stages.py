@@ -112,8 +112,9 @@ def _fails(command: list[str], keys: dict[str, Any], plain: bool) -> list[object
     if "limits" in keys:
         keys["limits"] = tuple(Limit(*each) for each in keys["limits"])
     descriptors = tuple(tuple(each) for each in keys.pop("descriptors", ()))
-    if "supplementary_groups" in keys:
-        keys["supplementary_groups"] = tuple(keys["supplementary_groups"])
+    for name in ("supplementary_groups", "environment"):
+        if name in keys:
+            keys[name] = tuple(tuple(each) if isinstance(each, list) else each for each in keys[name])
     with nursery(cgroups=False) as kids:
         _, failed = kids.try_start(command, descriptors=descriptors, **keys)
         return [failed.stage, failed.errno] if isinstance(failed, StageFailed) else ["none", failed]
@@ -182,7 +183,7 @@ def _file(path: Path, text: str, mode: int) -> str:
 def test_a_program_must_be_one(tmp_path: Path) -> None:
     """Missing, without the right to run, without or with a missing interpreter: each by its number."""
     _refused("exec", errno.ENOENT, "/no/such")
-    _refused("exec", errno.ENOENT, "no-such-program-in-path")
+    _refused("exec", errno.ENOENT, "no-such-program-in-path", environment=[["PATH", "/usr/bin:/bin"]])
     _refused("exec", errno.ENOTDIR, "/dev/null/x")
     _refused("exec", errno.EACCES, str(tmp_path))
     _refused("exec", errno.EACCES, _file(tmp_path / "plain", "#!/bin/sh\n", 0o644))

@@ -76,14 +76,16 @@ class Nursery:
             if not more:
                 signal.sigtimedwait({signal.SIGCHLD}, _POLL_S)
 
-    def wait_members(self, run_id: str, number: int, within_s: float = WITHIN_S) -> list[int]:
-        """Take turns until a run has so many living processes, and return them."""
+    def wait_members(self, run_id: str, number: int, name: str = "", within_s: float = WITHIN_S) -> list[int]:
+        """Take turns until a run has so many living processes of that name, or any, and return them."""
         deadline = time.monotonic() + within_s
-        while len(found := self.children.members(run_id)) < number:
+        while True:
+            found = [stat for stat in self.children.members(run_id) if name in ("", stat.comm)]
+            if len(found) >= number:
+                return sorted(stat.pid for stat in found)
             self.turn()
             assert time.monotonic() < deadline, f"only {found}"
             time.sleep(0.002)
-        return sorted(stat.pid for stat in found)
 
     def close(self) -> None:
         """End all that is left."""
