@@ -182,7 +182,7 @@ def _identity(spec: ServiceSpec) -> str:
 def _user_hint(number: int) -> str:
     match number:
         case errno.ENOENT:
-            return "it is gone since the configuration was read: getent passwd, getent group list who is known"
+            return "it is gone since the configuration was read: getent passwd and getent group list all"
         case errno.EINVAL:
             return "this user namespace has no such id: /proc/self/uid_map and gid_map"
         case _:

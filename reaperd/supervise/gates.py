@@ -5,6 +5,7 @@ or a restart, is kept here; the latest wish counts.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from reaperd.policy import order
@@ -129,7 +130,11 @@ class Gates:
 
     def _look(self, name: str) -> order.Known | None:
         service = self._services.get(name)
-        return None if service is None else (service.run, service.spec)
+        if service is None:
+            return None
+        # What is about to go is as good as gone.
+        run = replace(service.run, state=State.STOPPING) if name in self._to_stop else service.run
+        return run, service.spec
 
 
 def in_order(names: Iterable[str], graph: order.Graph) -> list[str]:

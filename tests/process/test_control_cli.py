@@ -148,7 +148,7 @@ def test_reload(tmp_path: Path) -> None:
     """A reload says what changed; a configuration with problems exits with 78 and its problems."""
     with serving(tmp_path, "web") as server:
         done = reaperd("reload", socket=server.path)
-        assert (done.returncode, done.stdout) == (0, "added: new\nremoved: old\n")
+        assert (done.returncode, done.stdout) == (0, "added new\nremoved old\n")
         answer = json.loads(reaperd("reload", "--json", socket=server.path).stdout)
         assert {item["name"]: item["change"] for item in answer["items"]} == {
             "new": "added",
