@@ -84,5 +84,10 @@ def verdict(items: Sequence[Item], *, named: bool) -> Exit:
     if named:
         down = [item for item in items if item.get("state") not in _UP]
     else:
-        down = [item for item in items if item.get("want") == "up" and item.get("state") not in _FINE]
+        down = [item for item in items if item.get("want") == "up" and not _is_fine(item)]
     return Exit.NOT_RUNNING if down else Exit.OK
+
+
+def _is_fine(item: Item) -> bool:
+    between_times = item.get("state") == "waiting" and bool(item.get("next")) and not item.get("waits_for")
+    return item.get("state") in _FINE or between_times

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from reaperd.control.client import Client
 from tests.support.daemons import DAEMON, Running
 from tests.support.processes import ROOT, WITHIN_S, owned, pid_namespace, wait_gone, wait_until
 
@@ -28,6 +29,7 @@ class Example:
         self.folder = folder / "x"  # short, since the socket lies in it: unix(7)
         shutil.copytree(EXAMPLES / name, self.folder, ignore=shutil.ignore_patterns("run", "__pycache__"))
         self.source = self.folder / "reaperd.toml"
+        self.socket = self.folder / "run/control.sock"
         self.text = self.source.read_text()
         self.ports = {port: _free_port() for port in set(PORT.findall(self.text))}
         self.write(PORT.sub(lambda found: self.ports[found[0]], self.text))
@@ -47,7 +49,7 @@ class Example:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as process:
-            running = Running(process, self.source, self.folder / "run/control.sock")
+            running = Running(process, self.source, self.socket)
             try:
                 running.event("daemon.started")
                 yield running
@@ -246,13 +248,12 @@ def test_a_pool_grows_and_shrinks_without_touching_the_others(tmp_path: Path) ->
         for number in (1, 2, 3):
             running.event("service.running", service=f"worker:{number}")
         before = _workers(running)
-        example.write(example.text.replace("instances = 3", "instances = 5"))
-        running.ask("reload")
+        Client(example.socket).ask("scale", ("worker",), instances=5)
         running.event("service.running", service="worker:5")
         grown = _workers(running)
         assert {name: grown[name] for name in before} == before
         assert set(grown) == {f"worker:{number}" for number in range(1, 6)}
-        example.write(example.text.replace("instances = 5", "instances = 1"))
+        example.write(example.text.replace("instances = 3", "instances = 1"))
         running.ask("reload")
         for number in range(2, 6):
             running.event("service.stopped", service=f"worker:{number}")
