@@ -1,11 +1,25 @@
+import os
+import resource
 import signal
+import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from reaperd.children.children import Children
+from reaperd.children.fork import Forked
+from reaperd.children.plan import Inheritance
+from reaperd.config.spec import SECOND_NS, Reload, ServiceSpec
+from reaperd.loop.poller import Poller
+from reaperd.loop.timers import Timers
+from reaperd.policy.words import NotSpawned, Run
+from reaperd.supervise.helper import Errand, Finished, Order
+from reaperd.supervise.helpers import Helpers
+from reaperd.supervise.service import Service
+from reaperd.supervise.world import World
 from tests.support.daemons import IMPATIENT, alive, daemon, service, sleeper, wait_none
-from tests.support.processes import need_root, wait_gone, wait_until
+from tests.support.processes import call_in_process, need_root, wait_gone, wait_until
 
 
 def environment(path: Path) -> dict[str, str]:
@@ -206,3 +220,69 @@ def test_helpers_leave_no_descriptor(tmp_path: Path) -> None:
         running.event("service.exited", nth=105, within_s=60)
         running.ask("stop", "web")
         wait_until(lambda: len(running.fds()) <= few, "no more descriptors than before")
+
+
+def world_of(lines: list[str]) -> World:
+    """Return a world with real children, whose log notes the names of events in `lines`."""
+
+    def log(name: str, /, **keys: object) -> None:
+        del keys
+        lines.append(name)
+
+    inherited = Inheritance(dict(os.environ), resource.getrlimit(resource.RLIMIT_NOFILE), frozenset())
+    return World(Children(inherited), Poller(), Timers(), time.monotonic_ns, log)
+
+
+def run_as_nobody_there() -> list[object]:
+    """Run a helper as a user that does not exist; return what was told, and what is left of it."""
+    lines: list[str] = []
+    told: list[Finished] = []
+    world = world_of(lines)
+    helpers = Helpers(world, told.append)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    spec = ServiceSpec("web", ("true",), user="nobody-has-this-name")
+    for errand in (Errand.HEALTH, Errand.EXIT):
+        helpers.run(Order("web", errand, spec, SECOND_NS))
+    left = len(list(Path("/proc/self/fd").iterdir())) - before
+    outcomes = [finished.outcome for finished in told]
+    stages = [outcome.stage for outcome in outcomes if isinstance(outcome, NotSpawned)]
+    return [stages, lines, left, len(world.timers), list(helpers.run_ids())]
+
+
+def test_a_helper_whose_user_is_gone_is_told_at_once() -> None:
+    """Nothing was forked, so nothing is left: no descriptor, no timer, no run."""
+    assert call_in_process(run_as_nobody_there) == [["user", "user"], ["helper.not_spawned"], 0, 0, []]
+
+
+def test_a_service_is_asked_to_reload_by_signal_or_by_command(tmp_path: Path) -> None:
+    """The signal goes to the main process alone; the command knows that process, and is a helper."""
+    assert call_in_process(reload_both, str(tmp_path)) == ["HUP\n", "helper.started", "helper.ended"]
+
+
+def reload_both(folder: str) -> list[str]:
+    """Ask two services to reload, as the daemon's own parts do, and return what came of it."""
+    lines: list[str] = []
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    world = world_of(lines)
+    children = world.children
+    helpers = Helpers(world, lambda _finished: None)
+    out = Path(folder) / "out"
+    script = (
+        f"trap 'echo HUP >{out}.part; mv {out}.part {out}' HUP; echo >{out}.up; while :; do sleep 0.05; done"
+    )
+    spec = ServiceSpec("web", ("sh", "-c", script), reload=Reload(signal=signal.SIGHUP))
+    forked = children.spawn(spec, "run")
+    assert isinstance(forked, Forked)
+    wait_until(Path(f"{out}.up").exists, "the service")
+    service = Service(spec, Run(), run_id="run", main=forked.pid)
+    helpers.reload(service)
+    wait_until(out.exists, "the signal")
+    service.spec = ServiceSpec("web", ("x",), reload=Reload(command=("sh", "-c", "kill -KILL $MAINPID")))
+    helpers.reload(service)
+    while helpers.run_ids() or not children.is_empty("run"):
+        children.reaper.handle(0, None)
+        for ended in children.apply():
+            helpers.ended(ended)
+        helpers.tidy()
+    os.close(forked.report_fd)
+    return [out.read_text(), *lines]
