@@ -171,11 +171,11 @@ def _run(path: Path, mask: frozenset[int]) -> int:
     config = load(path)
     signal.pthread_sigmask(signal.SIG_BLOCK, dict(config.daemon.forward_signals))
     log = open_log(Format(config.daemon.log.format.value), config.daemon.log.level.value)
+    _make_folders(config)  # before the state: where both are one directory, it has to be ours alone
     lock_fd = state.lock(config.daemon.state_dir)
     caller = Caller(mask, fds.raise_nofile_limit())
     prctl.set_child_subreaper(True)
     fds.set_close_on_exec(3)
-    _make_folders(config)
     daemon = Daemon(config, caller, log)
     log(
         "daemon.started",

@@ -28,6 +28,7 @@ class Example:
     def __init__(self, name: str, folder: Path) -> None:
         self.folder = folder / "x"  # short, since the socket lies in it: unix(7)
         shutil.copytree(EXAMPLES / name, self.folder, ignore=shutil.ignore_patterns("run", "__pycache__"))
+        self.folder.chmod(0o775)  # as a checkout is where the umask is 002
         self.source = self.folder / "reaperd.toml"
         self.socket = self.folder / "run/control.sock"
         self.text = self.source.read_text()

@@ -1,9 +1,13 @@
 import re
 import signal
+import sys
+from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemons import Running, daemon
-from tests.support.processes import wait_until
+from tests.support.processes import call_in_process, wait_until
 
 TIMERFD = "anon_inode:[timerfd]"
 # Runs until the file is there.
@@ -91,8 +95,22 @@ def test_without_schedules_there_is_no_timer_and_no_timeout(tmp_path: Path) -> N
 
 def _polls_for_ever(pid: int) -> bool:
     """Tell whether the process waits in a system call whose fourth argument is -1: epoll_wait(2), proc(5)."""
-    words = Path(f"/proc/{pid}/syscall").read_text().split()
+    try:
+        words = Path(f"/proc/{pid}/syscall").read_text().split()
+    except (FileNotFoundError, PermissionError) as error:
+        pytest.skip(f"cannot see what a process waits in: {error}")
     return len(words) > 4 and int(words[4], 16) & 0xFFFFFFFF == 0xFFFFFFFF
+
+
+def _imported_by_the_daemon() -> bool:
+    import_module("reaperd.daemon")
+
+    return "cronsim" in sys.modules
+
+
+def test_who_has_no_schedule_by_the_clock_does_not_pay_for_it() -> None:
+    """The daemon's modules alone do not bring the library that reads crontab(5)."""
+    assert not call_in_process(_imported_by_the_daemon)
 
 
 def test_a_start_by_hand_runs_a_job_now(tmp_path: Path) -> None:
