@@ -20,7 +20,7 @@ from reaperd.children.children import Children
 from reaperd.children.plan import Inheritance
 from reaperd.config.parse import load
 from reaperd.config.paths import make_folder
-from reaperd.config.spec import Config
+from reaperd.config.spec import Cgroups, Config
 from reaperd.control.listen import listen, tidy
 from reaperd.control.server import Server
 from reaperd.errors import ReaperdError
@@ -58,7 +58,8 @@ class Daemon:
         self._signals: deque[int] = deque()
         self._poller = Poller()
         self._timers: Timers[Deadline] = Timers()
-        self._children = Children(Inheritance(dict(os.environ), caller.nofile, caller.mask))
+        inherited = Inheritance(dict(os.environ), caller.nofile, caller.mask)
+        self._children = Children(inherited, cgroups=config.daemon.cgroup is Cgroups.AUTO)
         world = World(self._children, self._poller, self._timers, self._clock, log)
         self._supervisor = Supervisor(world)
         self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)

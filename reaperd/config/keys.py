@@ -29,6 +29,7 @@ from reaperd.config.limits import LIMITS_TABLE
 from reaperd.config.schedules import SCHEDULE_TABLE
 from reaperd.config.spec import (
     Backoff,
+    Cgroups,
     Essential,
     Log,
     LogFormat,
@@ -252,6 +253,12 @@ DAEMON: Final = (
         "How long the end of all services may take; then whatever is left is killed.",
         '"90s"',
         "shutdown_timeout_ns",
+    ),
+    Key(
+        "cgroup",
+        choice(Cgroups),
+        "Whether each run has a control group of its own: where the daemon may make them, or never.",
+        '"auto"',
     ),
     Key(
         "forward_signals",

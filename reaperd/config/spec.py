@@ -64,6 +64,13 @@ class Sink(Enum):
     STDOUT = "stdout"  # of the standard error only: with the standard output
 
 
+class Cgroups(Enum):
+    """Whether runs have control groups of their own."""
+
+    AUTO = "auto"  # where the machine lets the daemon make them
+    NO = "no"
+
+
 class LogFormat(Enum):
     """What the daemon's own lines look like."""
 
@@ -270,6 +277,7 @@ class DaemonSpec:
     state_dir: Path
     log: Log = field(default_factory=Log)
     shutdown_timeout_ns: int = 90 * SECOND_NS
+    cgroup: Cgroups = Cgroups.AUTO
     forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
 
 

@@ -75,7 +75,7 @@ class Wishes:
         asked = set(names)
         for name in order.with_requirements(names, self.gates.graph):
             service = self.services.get(name)
-            if service is None or service.again:
+            if service is None or service.again or service.leaving:
                 continue
             self.gates.keep(name)
             if name in asked or _is_wanting(service):
@@ -107,7 +107,7 @@ class Wishes:
                 self._ask(service, StartAsked)
 
     def _restart(self, service: Service) -> None:
-        if service.again:
+        if service.again or service.leaving:
             return
         if service.run.state in UP:
             self.gates.queue(service, RestartAsked)
@@ -181,5 +181,5 @@ class Wishes:
 
 def _is_wanting(service: Service) -> bool:
     """Tell whether a service that others require is not there, and does not come by itself either."""
-    down = service.at_rest() or service.run.want is Want.DOWN
+    down = (service.at_rest() or service.run.want is Want.DOWN) and not service.leaving
     return down and not order.satisfies(service.run, service.spec)

@@ -12,6 +12,7 @@ import pytest
 from reaperd.config.parse import load
 from reaperd.config.spec import (
     SECOND_NS,
+    Cgroups,
     Config,
     Cron,
     DelayCheck,
@@ -49,6 +50,7 @@ state_dir = "d"
 include = ["conf.d/*.toml"]
 log = { level = "warning", format = "json" }
 shutdown_timeout = "1m"
+cgroup = "no"
 forward_signals = { USR1 = ["web", "db"], SIGWINCH = [] }
 
 [template.python]
@@ -148,6 +150,7 @@ def test_every_key_reaches_its_field(folder: Path) -> None:
     found = read(folder, FULL)
     assert found.daemon.log == Log(LogLevel.WARNING, LogFormat.JSON)
     assert found.daemon.shutdown_timeout_ns == 60 * SECOND_NS
+    assert found.daemon.cgroup is Cgroups.NO
     assert found.daemon.forward_signals == ((signal.SIGUSR1, ("web", "db")), (signal.SIGWINCH, ()))
     assert found.instances == (("web", 2),)
     assert [spec.name for spec in found.services] == ["web:1", "web:2", "db", "late", "migrate", "tidy"]
