@@ -167,9 +167,10 @@ class Verbs:
         return difference if isinstance(difference, Answer) else self._after(ticket, ask, difference)
 
     def _try_reload(self) -> Answer:
-        new = self._read(None)
-        if isinstance(new, Answer):
-            return new
+        try:
+            new = self._scaling.load(self.config.source, None)
+        except ReaperdError as error:
+            return _refused(error)
         difference = reload.difference(self.config, new)
         items = [{"name": name, "change": change} for name, change in _changes(difference, *_CHANGES)]
         body = {"schema": RELOAD_SCHEMA, "items": items, "needs_restart": _needs_restart(difference)}
@@ -195,9 +196,11 @@ class Verbs:
         """Follow the files as they are now, or say why not; then nothing has changed."""
         if self._shutdown.phase is not Phase.UP:
             return refusal(409, "ending", "cannot reload: the daemon is shutting down")
-        new = self._read(scale)
-        if isinstance(new, Answer):
-            return new
+        try:
+            new = self._scaling.load(self.config.source, scale)
+        except ReaperdError as error:
+            self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
+            return _refused(error)
         self._scaling.follow(new, scale)
         difference = reload.apply(self._supervisor, self.config, new)
         self.config = new
@@ -210,13 +213,6 @@ class Verbs:
             needs_restart=_needs_restart(difference),
         )
         return difference
-
-    def _read(self, scale: tuple[str, int] | None) -> Config | Answer:
-        try:
-            return self._scaling.load(self.config.source, scale)
-        except ReaperdError as error:
-            self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
-            return refusal(422, "configuration", error.message, "nothing was changed; mend the file")
 
     # --- answers ----------------------------------------------------------------------------------------
 
@@ -263,6 +259,10 @@ class Verbs:
             return Answer(202, {"schema": ACTION_SCHEMA, "items": []})
         self._until_end.append(ticket)
         return None
+
+
+def _refused(error: ReaperdError) -> Answer:
+    return refusal(422, "configuration", error.message, "nothing was changed; mend the file")
 
 
 def _changes(difference: Diff, *changes: str) -> tuple[tuple[str, str], ...]:
