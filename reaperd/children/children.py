@@ -46,7 +46,7 @@ class Adopted:
 class Children:
     """Own every child, its pidfd and the knowledge of whose it is."""
 
-    __slots__ = ("_family", "_inherited", "_null_fd", "_sweeps", "reaper")
+    __slots__ = ("_family", "_inherited", "_null_fd", "_sweeps", "_told", "reaper")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.reaper = Reaper()
@@ -54,6 +54,7 @@ class Children:
         self._inherited = inherited
         self._null_fd = fds.open_null()
         self._sweeps: dict[str, Sweep] = {}
+        self._told: dict[str, set[tuple[int, int]]] = {}  # by run: who got its latest signal
 
     def spawn(self, spec: ServiceSpec, run_id: str) -> Forked | StageFailed:
         """Fork the main process of a new run.
@@ -91,10 +92,25 @@ class Children:
         """Forget a run whose tree is empty."""
         self._family.ended(run_id)
         self._sweeps.pop(run_id, None)
+        self._told.pop(run_id, None)
 
     def signal(self, run_id: str, number: int) -> None:
         """Send a signal to the whole tree of a run as it is now."""
-        sweep.send_to_all(self._family.members(run_id), number)
+        self._told[run_id] = set()
+        self.signal_newcomers(run_id, number)
+
+    def signal_newcomers(self, run_id: str, number: int) -> None:
+        """Send a signal to those of a run's tree who have not got it yet, and who came while they did.
+
+        A program waits for the child that it was just forking, and acts on its signal only after that.
+        """
+        told = self._told.setdefault(run_id, set())
+        for _ in range(sweep.SWEEPS_A_TURN):
+            new = [stat for stat in self._family.members(run_id) if stat.key not in told]
+            if not new:
+                return
+            sweep.send_to_all(new, number)
+            told.update(stat.key for stat in new)
 
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""
