@@ -37,7 +37,7 @@ def fork(plan: Plan, null_fd: int, register: Callable[[int, int], None]) -> Fork
     Args:
         plan: what the child becomes.
         null_fd: /dev/null, for the child's standard input; stays the caller's.
-        register: makes the child known to the reaper, which owns the pidfd from then on.
+        register: makes the child known to the reaper, which owns the pidfd unless this raises OSError.
     """
     try:
         read_fd, write_fd = fds.pipe()
@@ -60,15 +60,18 @@ def _fork(plan: Plan, null_fd: int, report: tuple[int, int], register: Callable[
     pid = os.fork()
     if pid == 0:
         _in_child(plan, write_fd, null_fd)
+    opened = None
     try:
         opened = pidfd.open(pid)
-    except KernelError:
-        # No descriptor left. The child cannot be followed, and must not run on unfollowed.
+        assert opened is not None, "our own unreaped child has a pidfd"
+        register(pid, opened)
+    except (OSError, KernelError):
+        # No descriptor or no watch left. The child cannot be followed, and must not run on unfollowed.
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        if opened is not None:
+            os.close(opened)
         raise
-    assert opened is not None, "our own unreaped child has a pidfd"
-    register(pid, opened)
     return Forked(pid, read_fd)
 
 
