@@ -32,7 +32,7 @@ from reaperd.model import ProcessKey, ProcessTable, Seen
 
 GONE: Final = frozenset("ZX")  # ended: nothing to signal, and its own parent's to reap until that ends
 
-# How long a new orphan may be in the middle of an exec before we go on without its marker.
+# How long a look waits for new orphans in the middle of an exec before it goes on without their markers.
 _EXEC_PATIENCE_S: Final = 0.1
 _EXEC_PAUSE_S: Final = 0.0005
 
@@ -103,8 +103,9 @@ class Family:
         """Look for orphans that came to us; return each new one with the run that has it now."""
         adopted = self._settle()
         fresh = (pid for pid in procfs.children(os.getpid()) if pid not in self._run_of)
+        deadline = time.monotonic() + _EXEC_PATIENCE_S  # for all of them together
         for stat in filter(None, map(procfs.read_stat, fresh)):
-            run_id = self._claim_new(stat)
+            run_id = self._claim_new(stat, deadline)
             self.table.observe(_seen(stat))
             self._add(run_id, stat.pid, (stat.sid, stat.pgid))
             adopted.append((stat, run_id))
@@ -122,9 +123,8 @@ class Family:
                 settled.append((stat, run_id))
         return settled
 
-    def _claim_new(self, stat: Stat) -> str | None:
-        """Return whose orphan this is; one in the middle of an exec gets a moment to end that."""
-        deadline = time.monotonic() + _EXEC_PATIENCE_S
+    def _claim_new(self, stat: Stat, deadline: float) -> str | None:
+        """Return whose orphan this is; one in the middle of an exec has until `deadline` to end that."""
         while True:
             environ = procfs.read_environ(stat.pid)
             run_id = self._claim_by(stat, environ)
