@@ -1,6 +1,8 @@
 """Sentences for people: why a service is in its state, and why a child did not become its program."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from reaperd.config.spec import ServiceSpec
@@ -53,31 +55,42 @@ def spawn_problem(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None
     reason = os.strerror(cause.errno)
     match cause.stage:
         case "exec":
-            return f"exec of {spec.command[0]}: {reason}", _exec_hint(spec)
+            return f"exec of {spec.command[0]}: {reason}", _exec_hint(spec, cause.errno)
         case "directory":
             return f"chdir to {spec.directory}: {reason}", f"service.{spec.name}.directory"
         case "user":
-            return (
-                f"becoming user {spec.user or spec.group}: {reason}",
-                "only root may change to another user",
-            )
+            return _identity_problem(spec, cause.errno)
         case stage:
             return f"{stage}: {reason}", None
 
 
-def _exec_hint(spec: ServiceSpec) -> str | None:
-    program = Path(spec.directory or ".") / spec.command[0]
+def _identity_problem(spec: ServiceSpec, number: int) -> tuple[str, str | None]:
+    kind, name = ("user", spec.user) if spec.user is not None else ("group", spec.group)
+    key = f"service.{spec.name}.{kind}"
+    if number == errno.ENOENT:  # it was there when the configuration was read
+        return f"becoming {kind} {name}: no such user or group", key
+    hint = f"only root may change to another user ({key})" if number == errno.EPERM else key
+    return f"becoming {kind} {name}: {os.strerror(number)}", hint
+
+
+def _exec_hint(spec: ServiceSpec, number: int) -> str | None:
+    key = f"service.{spec.name}.command"
     if "/" not in spec.command[0]:
-        return f"not in PATH (service.{spec.name}.command)"
-    if program.is_dir():
+        return f"not in PATH ({key})" if number == errno.ENOENT else None
+    program = Path(spec.directory or ".") / spec.command[0]
+    try:
+        mode = program.stat().st_mode
+    except OSError:
+        near = suggest(program.name, _names_beside(program)).removeprefix("; ")
+        return f"{near} ({key})" if near else key
+    if stat.S_ISDIR(mode):
         return "that is a directory"
-    if program.exists():
-        return _script_hint(program)
-    near = suggest(program.name, _names_beside(program)).removeprefix("; ")
-    return f"{near} (service.{spec.name}.command)" if near else f"service.{spec.name}.command"
+    if not mode & 0o111:
+        return f"make it executable: chmod +x {program}"
+    return _script_hint(program, number)
 
 
-def _script_hint(program: Path) -> str | None:
+def _script_hint(program: Path, number: int) -> str | None:
     try:
         with program.open("rb") as file:
             first = file.read(128).partition(b"\n")[0]
@@ -85,9 +98,7 @@ def _script_hint(program: Path) -> str | None:
         return None
     if first.startswith(b"#!"):
         return f"check its interpreter line: {os.fsdecode(first)!r}"
-    if not os.access(program, os.X_OK):
-        return f"make it executable: chmod +x {program}"
-    return None
+    return "a script begins with a line like #!/bin/sh" if number == errno.ENOEXEC else None
 
 
 def _names_beside(program: Path) -> list[str]:

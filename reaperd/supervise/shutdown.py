@@ -19,7 +19,7 @@ from reaperd.policy.words import State
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import World
 
-SERVICES_NS: Final = 90 * SECOND_NS
+SERVICES_NS: Final = 30 * SECOND_NS  # beyond the longest grace of any service
 REST_NS: Final = 5 * SECOND_NS
 KILLING_NS: Final = 10 * SECOND_NS
 
@@ -58,8 +58,7 @@ class Shutdown:
         """Begin, or where it has begun already, hurry."""
         if self.phase is Phase.UP:
             self._log("daemon.stopping", cause=cause)
-            self._enter(Phase.SERVICES, SERVICES_NS)
-            self._supervisor.stop(reversed(self._supervisor.services))
+            self._stop_services()
             self._children.signal_unclaimed(signal.SIGTERM)
             return
         self._log("daemon.hurried", cause=cause)
@@ -68,6 +67,13 @@ class Shutdown:
             self._supervisor.stop([name for name, service in services if service.run.state is State.STOPPING])
         elif self.phase is Phase.REST:
             self._enter(Phase.KILLING, KILLING_NS)
+
+    def _stop_services(self) -> None:
+        services = self._supervisor.services
+        longest_ns = max((service.spec.stop.timeout_ns for service in services.values()), default=0)
+        self._enter(Phase.SERVICES, longest_ns + SERVICES_NS)
+        # To ask one again that is on its way down already would hurry it.
+        self._supervisor.stop([name for name in reversed(services) if not services[name].is_going_down()])
 
     def step(self) -> None:
         """Go on as far as possible; to be called at the end of each turn."""

@@ -70,16 +70,16 @@ class Supervisor:
         self.services[spec.name] = Service(spec, Run(since_ns=self._clock()))
 
     def start(self, names: Iterable[str]) -> None:
-        """Want services up."""
-        self._ask(names, StartAsked)
+        """Want services up; one that is no longer configured stays on its way out."""
+        self._ask(self._staying(names), StartAsked)
 
     def stop(self, names: Iterable[str]) -> None:
         """Want services down; asked again while they stop, it hurries them."""
         self._ask(names, StopAsked)
 
     def restart(self, names: Iterable[str]) -> None:
-        """Want services down, then up."""
-        self._ask(names, RestartAsked)
+        """Want services down, then up; one that is no longer configured stays on its way out."""
+        self._ask(self._staying(names), RestartAsked)
 
     def change(self, spec: ServiceSpec) -> None:
         """Follow a changed spec: at once where nothing runs, else by a restart."""
@@ -98,7 +98,7 @@ class Supervisor:
         service = self.services[name]
         service.leaving = True
         self._leaving[name] = service
-        if service.run.want is Want.UP or service.at_rest():
+        if not service.is_going_down():
             self.stop([name])
 
     def reorder(self, names: Iterable[str]) -> None:
@@ -106,6 +106,9 @@ class Supervisor:
         services = self.services
         wanted = {name: services[name] for name in names if name in services}
         self.services = wanted | services
+
+    def _staying(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if not self.services[name].leaving]
 
     def _ask(self, names: Iterable[str], event: type[StartAsked | StopAsked | RestartAsked]) -> None:
         self._look = True
@@ -137,6 +140,7 @@ class Supervisor:
         if service.not_spawned is not None:
             self._post(service, SpawnFailed(service.not_spawned, ended.at_ns))
             service.not_spawned = None
+            self._performer.end_run(service)  # no program ever ran, so nothing else can belong to it
             return
         status = ended.status
         how = Exited(wait.exit_code(status), wait.exit_signal(status), wait.core_dumped(status))
@@ -155,12 +159,18 @@ class Supervisor:
             if name in self.services:
                 self._post(self.services[name], _TIMER_EVENTS[timer](now_ns))
 
+    def look(self) -> None:
+        """Look for orphans now: nothing announces one that came while nobody died."""
+        self._look = True
+        self._adopt()
+
     # --- decide and perform -----------------------------------------------------------------------------
 
     @property
     def more(self) -> bool:
         """Tell whether something goes on in the next turn, which must not wait."""
-        return self._performer.more
+        # Events are left only where a part of `settle` raised: nothing else would wake the loop for them.
+        return self._performer.more or bool(self._events)
 
     def settle(self) -> None:
         """Decide and perform until quiet."""
@@ -185,6 +195,8 @@ class Supervisor:
             service = self._performer.service_of(adopted.run_id)
             name = service.spec.name if service else None
             self._log("orphan.adopted", pid=adopted.pid, name=adopted.name, service=name)
+            if service is not None:
+                self._performer.tell_newcomers(service)
 
     def _decide(self, service: Service, event: Event) -> None:
         service.run, actions = decide(service.run, event, service.spec)
