@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from reaperd.control.client import RefusedError
-from tests.support.daemon import Daemon, daemon, sh, sleeper
+from tests.support.daemon import REST, Daemon, daemon, sh, sleeper
 from tests.support.processes import (
     need_program,
     need_root,
@@ -25,8 +25,8 @@ SECOND_NS: Final = 1_000_000_000
 SOON: Final = {"initial": "5ms", "max": "10ms", "jitter": 0}
 LATE: Final = {"initial": "10m", "max": "10m"}
 
-DEAF: Final = "trap '' TERM; sleep 1000 & echo deaf $$; wait"
-RELUCTANT: Final = "trap 'kill -9 $!; exit 0' USR1; trap '' TERM; sleep 1000 & echo reluctant $$; wait"
+DEAF: Final = f"trap '' TERM; echo deaf $$; {REST}"
+RELUCTANT: Final = f"trap 'exit 0' USR1; trap '' TERM; echo reluctant $$; {REST}"
 
 
 def _running(reaperd: Daemon, name: str) -> int:
@@ -156,7 +156,7 @@ def test_a_second_stop_hurries_the_first(tmp_path: Path) -> None:
 
 def test_naming_a_service_twice_stops_it_once(tmp_path: Path) -> None:
     """A name given twice in one request is one wish: the service gets its grace."""
-    script = "trap 'echo told; exit 0' TERM; sleep 1000 & echo listening; wait"
+    script = f"trap 'echo told; exit 0' TERM; echo listening; {REST}"
     with daemon(tmp_path, {"web": sh(script)}) as reaperd:
         reaperd.hear("listening")
         reaperd.ask("stop", "web", "web")
@@ -166,7 +166,7 @@ def test_naming_a_service_twice_stops_it_once(tmp_path: Path) -> None:
 
 def test_the_configured_stop_signal_is_sent(tmp_path: Path) -> None:
     """A service that asks for SIGINT gets SIGINT."""
-    script = "trap 'echo interrupted; exit 0' INT; trap '' TERM; sleep 1000 & echo listening; wait"
+    script = f"trap 'echo interrupted; exit 0' INT; trap '' TERM; echo listening; {REST}"
     with daemon(tmp_path, {"web": sh(script, stop={"signal": "INT"})}) as reaperd:
         reaperd.hear("listening")
         reaperd.ask("stop", "web")
@@ -175,7 +175,7 @@ def test_the_configured_stop_signal_is_sent(tmp_path: Path) -> None:
 
 def test_a_stopped_process_is_stopped_as_a_service(tmp_path: Path) -> None:
     """A service that stands still by SIGSTOP is woken, so that it can end by its stop signal in time."""
-    script = "trap 'echo told; exit 0' TERM; sleep 1000 & echo listening; wait"
+    script = f"trap 'echo told; exit 0' TERM; echo listening; {REST}"
     with daemon(tmp_path, {"web": sh(script, stop={"timeout": "10m"})}) as reaperd:
         reaperd.hear("listening")
         pid = _running(reaperd, "web")

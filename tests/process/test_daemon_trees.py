@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.daemon import daemon, sh, sleeper
+from tests.support.daemon import REST, daemon, sh, sleeper
 from tests.support.processes import (
     need_root,
     owned,
@@ -126,7 +126,7 @@ def _sleepers_below(pid: int) -> set[int]:
 
 def test_who_is_forked_during_a_stop_gets_the_stop_signal_too(tmp_path: Path) -> None:
     """A service whose last act is to leave an orphan behind is down long before the deadline."""
-    script = "trap '(setsid sleep 1000 &); exit 0' TERM; sleep 1000 & echo listening; wait"
+    script = f"trap 'trap - TERM; (setsid sleep 1000 &); exit 0' TERM; echo listening; {REST}"
     with daemon(tmp_path, {"web": sh(script, stop={"timeout": "10m"})}) as reaperd:
         reaperd.hear("listening")
         reaperd.ask("stop", "web")
@@ -138,7 +138,7 @@ def test_a_process_gets_the_stop_signal_once(tmp_path: Path) -> None:
     (tmp_path / "below").write_text(
         "trap 'echo told' TERM; (trap '' TERM; exec sleep 1000) & echo below; wait; wait"
     )
-    script = f"trap 'exit 0' TERM; sh {tmp_path}/below & sleep 1000 & echo listening; wait"
+    script = f"trap 'exit 0' TERM; sh {tmp_path}/below & echo listening; {REST}"
     with daemon(tmp_path, {"web": sh(script, stop={"timeout": "200ms"})}) as reaperd:
         reaperd.hear("listening")
         reaperd.hear("below")

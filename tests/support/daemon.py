@@ -26,6 +26,10 @@ from reaperd.control.client import Client
 from tests.support.processes import ROOT, WITHIN_S, pid_namespace
 
 GUARDIAN: Final = Path(__file__).with_name("guardian.py")
+# The last words of a shell script that waits for signals. A shell that has forked is no good for that: its
+# child may get a signal while it still has the shell's handlers, and lose it. Nothing is ever read here.
+REST: Final = 'read _ <> "$NEVER"'
+
 Event = dict[str, Any]  # a line of the log
 Services = Mapping[str, Mapping[str, object]]
 
@@ -272,8 +276,11 @@ def daemon(
         ends: on the way out, if it has not ended yet, it has to by SIGTERM, with nobody left behind.
     """
     (directory / "reaperd.toml").write_text(toml(directory, services))
+    never = directory / "never"
+    if not never.exists():
+        os.mkfifo(never)
     command = [*prefix, sys.executable, "-m", "reaperd.daemon", "--", str(directory / "reaperd.toml")]
-    with Daemon(directory, command, environment or {}) as made:
+    with Daemon(directory, command, {"NEVER": str(never), **(environment or {})}) as made:
         yield made
         if ends and not made.is_over:
             made.end()
