@@ -22,12 +22,12 @@ class Restart(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before the next try: `initial * factor^(failures-1)`, at most `max`, give or take `jitter`."""
+    """How long to wait before the next try: `initial * factor ** (failures - 1)`, at most `max`."""
 
     initial_ns: int = SECOND_NS // 2
     factor: float = 2.0
     max_ns: int = 30 * SECOND_NS
-    jitter: float = 0.1  # a share of the delay, 0 to 1
+    jitter: float = 0.1  # give or take this share of the delay, 0 to 1
     reset_after_ns: int = 10 * SECOND_NS
 
 
