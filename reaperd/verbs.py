@@ -104,6 +104,7 @@ class Verbs:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
+        self._supervisor.look()
         rows = status.rows([services[name] for name in names], self._world.timers, self._world.clock())
         body = {"schema": status.SCHEMA, "items": rows, "unclaimed": self._world.children.unclaimed()}
         return Answer(200, body)
