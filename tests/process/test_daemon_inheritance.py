@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.daemon import daemon
+from tests.support.masks import signal_mask
 from tests.support.processes import need_program, need_root, system_python
 
 # Says as JSON what the kernel shows of the process that runs it.
@@ -47,7 +48,7 @@ def _masks(tmp_path: Path, prefix: tuple[str, ...] = ()) -> dict[str, int]:
     with daemon(tmp_path, {"web": web}, prefix=prefix) as reaperd:
         reaperd.wait_for("service.exited", service="web", code=0)
         said = [line.split() for line in reaperd.said.all() if line.startswith("mask")]
-    return {name.rstrip(":"): int(value, 16) for _mask, name, value in said if name != "SigQ:"}
+    return {name.rstrip(":"): signal_mask(value) for _mask, name, value in said if name != "SigQ:"}
 
 
 def test_no_signal_is_blocked_or_ignored(tmp_path: Path) -> None:
