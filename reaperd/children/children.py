@@ -1,6 +1,5 @@
 """All children of the daemon: fork them, apply what the handler reaped, adopt orphans, end whole trees."""
 
-import os
 from dataclasses import dataclass
 
 from reaperd.children import sweep
@@ -11,7 +10,7 @@ from reaperd.children.plan import Inheritance, make_plan
 from reaperd.children.reaper import Reaped, Reaper
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.config.spec import ServiceSpec
-from reaperd.kernel import fds, procfs
+from reaperd.kernel import fds, procfs, wait
 from reaperd.kernel.procfs import Stat
 
 
@@ -142,11 +141,7 @@ class Children:
 
     def nobody_left(self) -> bool:
         """Tell whether the daemon has no child at all, living or dead."""
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
-        return False
+        return not wait.has_children()
 
     def _sweep(self, key: str) -> Sweep:
         return self._sweeps.setdefault(key, Sweep())

@@ -33,7 +33,6 @@ HOMES: Final = {
 # Of the standard library, but not for this program: threads and fork do not go together, and another's event
 # loop, children or log are not wanted.
 STRANGERS: Final = {"asyncio", "threading", "multiprocessing", "concurrent", "subprocess", "logging", "pty"}
-ADMITTED: Final = {("reaperd.kernel.procfs", "threading")}  # only for the number of the calling thread
 
 FROM_FUNCTION = "def f():\n    if x:\n        from reaperd.cli import main\n"
 
@@ -60,7 +59,7 @@ def _problem(module: str, name: str) -> str | None:
         return _problem_among_ours(module, name)
     if top in HOMES:
         return None if part_of(module) in HOMES[top] else f"{top} lives in {sorted(HOMES[top])}"
-    if top in STRANGERS and (module, top) not in ADMITTED:
+    if top in STRANGERS:
         return "not in this program"
     return None if top in sys.stdlib_module_names else "not a dependency"
 
