@@ -2068,7 +2068,7 @@ def act(options: Options, name: str) -> int:
     if options.action == "license":
         return print_out(LICENSE)
     try:
-        path = install(options.install_path) if options.action == "install" else lean_file()
+        path = install(options.install_path) if options.action == "install" else make_lean_file()
     except (OSError, ValueError, SyntaxError) as error:
         doing = f"install {options.install_path}" if options.action == "install" else "find my own file"
         LOG.say(ERROR, f"cannot {doing}: {error}")
@@ -2099,6 +2099,29 @@ def lean_file() -> str:
     folder, _, name = here.rpartition("/")
     compiled = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
     return compiled if is_fresh(compiled, here) else here
+
+
+def make_lean_file() -> str:
+    """Return lean_file(), compiled first if nobody has done that yet and the folder can be written to."""
+    path = lean_file()
+    if not path.endswith(".py"):
+        return path
+    from _frozen_importlib_external import MAGIC_NUMBER
+    from marshal import dumps
+
+    folder, _, name = path.rpartition("/")
+    facts = os.stat(path)
+    made, size = (number & 0xFFFFFFFF for number in (int(facts.st_mtime), facts.st_size))
+    header = MAGIC_NUMBER + bytes(4) + made.to_bytes(4, "little") + size.to_bytes(4, "little")
+    code = dumps(compile(own_source(), path, "exec", dont_inherit=True))
+    quietly(os.mkdir, f"{folder}/__pycache__")
+    compiled = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
+    try:
+        replace_file(compiled, header + code, 0o644)
+    except OSError as error:
+        LOG.say(WARNING, f"cannot write {compiled}, so this line compiles at each start: {error.strerror}")
+        return path
+    return compiled
 
 
 def absolute(path: str) -> str:
