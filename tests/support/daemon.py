@@ -30,6 +30,8 @@ GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 # child may get a signal while it still has the shell's handlers, and lose it. Nothing is ever read here.
 REST: Final = 'read _ <> "$NEVER"'
 
+DAEMON: Final = (sys.executable, "-m", "reaperd.daemon", "--")  # with a configuration after it
+
 Event = dict[str, Any]  # a line of the log
 Services = Mapping[str, Mapping[str, object]]
 
@@ -70,7 +72,7 @@ class Lines:
                 left_s = deadline - time.monotonic()
                 if self._ended or left_s <= 0:
                     how = "the pipe ended" if self._ended else f"{within_s} s"
-                    raise AssertionError(f"no {what} after {how}; seen:\n{self._tail()}")
+                    raise AssertionError(f"no {what} after {how}; seen:\n{self.tail()}")
                 self._changed.wait(left_s)
 
     def all(self) -> list[str]:
@@ -83,7 +85,8 @@ class Lines:
         self._thread.join(within_s)
         return not self._thread.is_alive()
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """Return the latest lines, for a message."""
         return "".join(self._all[-60:])
 
 
@@ -151,8 +154,12 @@ class Daemon:
 
     def hear(self, word: str, within_s: float = WITHIN_S) -> list[str]:
         """Return the words after `word` on the first untaken line that a service began with it."""
-        line = self.said.take(lambda line: line.split()[:1] == [word], f'service to say "{word}"', within_s)
-        return line.split()[1:]
+        what = f'service to say "{word}"'
+        try:
+            return self.said.take(lambda line: line.split()[:1] == [word], what, within_s).split()[1:]
+        except AssertionError as error:
+            error.add_note(f"the log:\n{self.log.tail()}")
+            raise
 
     def hear_pid(self, word: str, within_s: float = WITHIN_S) -> int:
         """Return the number that a service said after `word`."""
@@ -225,7 +232,7 @@ class Daemon:
         """Send a signal to the daemon; it must leave with 0 and leave nobody behind."""
         self.send(number)
         status = self.wait_end(within_s)
-        assert (status, self.left) == (0, []), f"left with {status}, behind: {self.left}\n{self.log._tail()}"
+        assert (status, self.left) == (0, []), f"left with {status}, behind: {self.left}\n{self.log.tail()}"
 
     @property
     def is_over(self) -> bool:
@@ -263,6 +270,7 @@ def daemon(
     services: Services,
     *,
     prefix: Sequence[str] = (),
+    program: Sequence[str] = DAEMON,
     environment: Mapping[str, str] | None = None,
     ends: bool = True,
 ) -> Iterator[Daemon]:
@@ -272,6 +280,7 @@ def daemon(
         directory: for its configuration, socket and state.
         services: the tables of the configuration.
         prefix: words in front of its command, such as strace's.
+        program: its command, but for the configuration.
         environment: variables besides our own.
         ends: on the way out, if it has not ended yet, it has to by SIGTERM, with nobody left behind.
     """
@@ -279,7 +288,7 @@ def daemon(
     never = directory / "never"
     if not never.exists():
         os.mkfifo(never)
-    command = [*prefix, sys.executable, "-m", "reaperd.daemon", "--", str(directory / "reaperd.toml")]
+    command = [*prefix, *program, str(directory / "reaperd.toml")]
     with Daemon(directory, command, {"NEVER": str(never), **(environment or {})}) as made:
         yield made
         if ends and not made.is_over:
@@ -287,12 +296,12 @@ def daemon(
 
 
 @contextmanager
-def daemon_as_init(directory: Path, services: Services) -> Iterator[Daemon]:
+def daemon_as_init(directory: Path, services: Services, program: Sequence[str] = DAEMON) -> Iterator[Daemon]:
     """Start a daemon as PID 1 of a PID namespace; pids that it tells are those of the namespace.
 
     `send` reaches it by its pid outside. All that is in the namespace ends with it, whatever it does.
     """
-    with daemon(directory, services, prefix=pid_namespace(), ends=False) as made:
+    with daemon(directory, services, prefix=pid_namespace(), program=program, ends=False) as made:
         assert made.pid == 1
         outside = int(Path(f"/proc/{made.command_pid}/task/{made.command_pid}/children").read_text())
         made._started = {"pid": outside}
