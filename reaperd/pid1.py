@@ -1363,6 +1363,7 @@ def reap_looking(init: Init) -> None:
             if init.main_unreaped:
                 return
             init.main_unreaped = True
+            trace_reaped(init, pid, "", zombie.si_code, zombie.si_status)
             main_ended(init, code)
             return
         name = process_name(pid)
@@ -1377,7 +1378,8 @@ def reap_looking(init: Init) -> None:
 def main_ended(init: Init, code: int) -> None:
     """Keep CMD's status, whatever happens from now on: its exit status, or minus the signal that ended it."""
     init.status = code if code >= 0 else EXIT_SIGNAL - code
-    trace("main", init.status)
+    if not init.options.term_group_last:
+        trace("main", init.status)
     if code >= 0:
         trace("main exited", code)
     else:
@@ -1578,6 +1580,7 @@ def settle(init: Init) -> None:
         number = init.options.rewrite.get(int(_signal.SIGTERM), int(_signal.SIGTERM))
         quietly(os.kill, -init.main, number)
         trace_signal("sent", number)
+        trace("main", init.status)
     elif init.options.grace_ns is not None:
         end_leftovers(init, init.options.grace_ns, termed=termed)
     if init.main_unreaped:
@@ -2202,7 +2205,8 @@ def own_source() -> bytes:
     """
     here = absolute(__file__)
     folder = here.rpartition("/")[0]
-    for candidate in (here, here.removesuffix(".pyc"), f"{folder}/../pid1.py"):
+    compiled_from = own_source.__code__.co_filename
+    for candidate in (here, here.removesuffix(".pyc"), f"{folder}/../pid1.py", compiled_from):
         text = b"" if candidate.endswith(".pyc") else read_file(as_bytes(candidate))
         if text.startswith(b"#!"):
             lines = text.splitlines(keepends=True)
@@ -2291,6 +2295,8 @@ def refuse(name: str, error: UsageError) -> int:
         LOG.say(ERROR, error.getopt)
         return 1
     said = error.getopt
+    if LOG.peer == "tini" and said.startswith("unrecognized"):
+        said = "invalid option -- '-'"  # tini knows no long options
     if said.startswith("-r option"):
         LOG.write(as_bytes(f"Usage: {said}\n"))
         return 1

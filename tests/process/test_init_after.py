@@ -174,7 +174,7 @@ def test_without_subreaper_and_grace_nothing_is_signalled() -> None:
 
 
 def test_processes_put_into_the_namespace_have_the_grace_too() -> None:
-    """What a container engine's exec has put beside CMD is no child of init; it is waited for all the same."""
+    """What a container engine's exec has put beside CMD is no child of init, and is waited for."""
     if os.geteuid() != 0 or shutil.which("nsenter") is None:
         pytest.skip("needs root and nsenter")
     slow = "trap 'sleep 0.4; echo ended' TERM; echo ready; sleep 1000 & wait; wait"
@@ -303,7 +303,7 @@ def test_parent_death_by_sigkill_ends_cmd_too() -> None:
 
 
 def test_a_parent_that_is_already_dead_is_noticed(tmp_path: Path) -> None:
-    """If the parent ends between init's first look and prctl, -p SIGKILL still ends init, with nothing started."""
+    """If the parent ends between init's first look and prctl, -p SIGKILL ends init all the same."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace to place the parent's end")
     # The second getppid says somebody else: so it is when the parent has ended in between.
