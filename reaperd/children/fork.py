@@ -52,14 +52,16 @@ def fork(plan: Plan, null_fd: int, register: Callable[[int, int], None]) -> Fork
         return StageFailed("fork", error.errno or errno.EAGAIN)
     finally:
         signals.restore(mask)
-        os.close(write_fd)
 
 
 def _fork(plan: Plan, null_fd: int, report: tuple[int, int], register: Callable[[int, int], None]) -> Forked:
     read_fd, write_fd = report
-    pid = os.fork()
-    if pid == 0:
-        _in_child(plan, write_fd, null_fd)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _in_child(plan, write_fd, null_fd)
+    finally:
+        os.close(write_fd)  # before anything else: so the pidfd finds a number that is free
     opened = None
     try:
         opened = pidfd.open(pid)

@@ -20,7 +20,9 @@ def _memory_kib(pid: int) -> int:
 
 
 def _descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    """Return how many a process has, but for sockets: the latest client's may not be closed yet."""
+    links = [os.path.realpath(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum("socket:" not in link for link in links)
 
 
 def _running(reaperd: Daemon, name: str) -> int:
@@ -36,7 +38,7 @@ def test_three_hundred_restarts_leave_no_trace(tmp_path: Path) -> None:
     """A service that leaves two orphans each time it dies costs no descriptor and no memory."""
     web = sh("(setsid sleep 1000 &); sleep 1000 & exit 1", backoff=AT_ONCE)
     with daemon(tmp_path, {"web": web}) as reaperd:
-        _restarted(reaperd, 60)  # pools and caches have their size by then
+        _restarted(reaperd, 40)  # pools and caches have their size by then
         reaperd.ask("stop", "web")
         before = _memory_kib(reaperd.pid), _descriptors(reaperd.pid)
         reaperd.ask("start", "web", wait=False)
@@ -51,11 +53,13 @@ def test_three_hundred_restarts_leave_no_trace(tmp_path: Path) -> None:
 def test_failed_starts_leave_no_trace(tmp_path: Path) -> None:
     """Neither do children that never became their program."""
     with daemon(tmp_path, {"web": {"command": ["/no/such/program"], "backoff": AT_ONCE}}) as reaperd:
-        _restarted(reaperd, 30)
+        _restarted(reaperd, 10)
+        reaperd.ask("stop", "web")
         before = _descriptors(reaperd.pid)
+        reaperd.ask("start", "web", wait=False)
         _restarted(reaperd, 100)
         reaperd.ask("stop", "web")
-        assert _descriptors(reaperd.pid) <= before
+        assert _descriptors(reaperd.pid) == before
 
 
 def test_two_hundred_services_start_crash_come_back_and_stop(tmp_path: Path) -> None:
@@ -142,8 +146,8 @@ def test_a_pid_that_is_used_again_at_once_confuses_nobody(tmp_path: Path) -> Non
         reaperd.hear("escaped")
         reaperd.wait_for("service.running", service="calm")
         pid = reaperd.main_pid("calm")
-        _restarted(reaperd, 250)
-        assert len({event["pid"] for event in reaperd.events("service.exited")}) < 250
+        _restarted(reaperd, 150)
+        assert len({event["pid"] for event in reaperd.events("service.exited")}) < 150
         reaperd.ask("stop", "web")
         status = reaperd.ask("status")
         assert status["unclaimed"] == []
