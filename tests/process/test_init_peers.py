@@ -132,6 +132,21 @@ def test_docker_init_is_tini(links: Path) -> None:
 STOPS = [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU]
 
 
+def wait_taken(pid: int, number: int) -> None:
+    """Return once a process has fetched a signal that it blocks: what is sent later comes later."""
+    bit = 1 << number - 1
+
+    def is_taken() -> bool:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return not any(
+            int(line.split()[1], 16) & bit
+            for line in status.splitlines()
+            if line.startswith(("SigPnd", "ShdPnd"))
+        )
+
+    wait_for(is_taken)
+
+
 @pytest.mark.parametrize("name", ["tini", "catatonit"])
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGWINCH, *STOPS])
 def test_what_is_passed_on_is_what_the_peer_passes_on(links: Path, name: str, number: int) -> None:
@@ -141,6 +156,7 @@ def test_what_is_passed_on_is_what_the_peer_passes_on(links: Path, name: str, nu
         with started([program, "--", *says(signal.SIGTERM)], stderr=None) as init:
             init.line()
             init.signal(number)
+            wait_taken(init.pid, number)
             init.signal(signal.SIGTERM)
             got.append(list(iter(init.line, "")))
     assert sorted(got[0]) == sorted(got[1])
