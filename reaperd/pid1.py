@@ -1631,7 +1631,13 @@ def settle(init: Init) -> None:
 
 def last_pid() -> bytes:
     """Return the last pid that was given out in our PID namespace, empty if unknown: proc_loadavg(5)."""
-    return (read_file(b"/proc/loadavg").split() or [b""])[-1]
+    try:
+        fd = os.open(b"/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+        line = os.read(fd, 100)
+        os.close(fd)
+    except OSError:
+        return b""
+    return line[line.rfind(b" ") + 1 : -1]
 
 
 def end_leftovers(init: Init, grace_ns: int, *, termed: bool) -> None:
