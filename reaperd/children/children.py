@@ -8,6 +8,7 @@ from reaperd.children.family import GONE, Family
 from reaperd.children.fork import Forked, fork
 from reaperd.children.plan import Inheritance, make_plan
 from reaperd.children.reaper import Reaped, Reaper
+from reaperd.children.reserve import Reserve
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.config.spec import ServiceSpec
 from reaperd.kernel import fds, procfs, wait
@@ -45,13 +46,14 @@ class Adopted:
 class Children:
     """Own every child, its pidfd and the knowledge of whose it is."""
 
-    __slots__ = ("_family", "_inherited", "_null_fd", "_sweeps", "_told", "reaper")
+    __slots__ = ("_family", "_inherited", "_null_fd", "_reserve", "_sweeps", "_told", "reaper")
 
     def __init__(self, inherited: Inheritance) -> None:
         self.reaper = Reaper()
         self._family = Family()
         self._inherited = inherited
         self._null_fd = fds.open_null()
+        self._reserve = Reserve(self._null_fd)
         self._sweeps: dict[str, Sweep] = {}
         self._told: dict[str, set[tuple[int, int]]] = {}  # by run: who got its latest signal
 
@@ -80,7 +82,8 @@ class Children:
 
     def adopt(self) -> list[Adopted]:
         """Look for orphans that came to us since the last look; those that live are worth a word."""
-        found = self._family.adopt()
+        with self._reserve:
+            found = self._family.adopt()
         return [Adopted(stat.pid, stat.comm, run_id) for stat, run_id in found if stat.state not in GONE]
 
     def is_empty(self, run_id: str) -> bool:
@@ -105,35 +108,41 @@ class Children:
         """
         told = self._told.setdefault(run_id, set())
         for _ in range(sweep.SWEEPS_A_TURN):
-            new = [stat for stat in self._family.members(run_id) if stat.key not in told]
+            new = [stat for stat in self.members(run_id) if stat.key not in told]
             if not new:
                 return
-            sweep.send_to_all(new, number)
+            self._send(new, number)
             told.update(stat.key for stat in new)
 
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""
-        return sweep.kill(self._sweep(run_id), lambda: self._family.members(run_id))
+        with self._reserve:
+            return sweep.kill(self._sweep(run_id), lambda: self._family.members(run_id))
 
     def kill_everybody(self) -> Progress:
         """End all that descends from the daemon, claimed or not: the last act of a shutdown."""
-        return sweep.kill(self._sweep(""), self._family.everybody)
+        with self._reserve:
+            return sweep.kill(self._sweep(""), self._family.everybody)
 
     def everybody(self) -> list[Stat]:
         """Walk all that descends from the daemon and return who lives."""
-        return self._family.everybody()
+        with self._reserve:
+            return self._family.everybody()
 
     def signal_everybody(self, number: int) -> None:
         """Send a signal to all that descends from the daemon."""
-        sweep.send_to_all(self._family.everybody(), number)
+        self._send(self.everybody(), number)
 
     def signal_unclaimed(self, number: int) -> None:
         """Send a signal to the orphans that belong to no run."""
-        sweep.send_to_all(filter(None, map(procfs.read_stat, self._family.unclaimed())), number)
+        with self._reserve:
+            found = [stat for pid in self.unclaimed() if (stat := procfs.read_stat(pid)) is not None]
+        self._send(found, number)
 
     def members(self, run_id: str) -> list[Stat]:
         """Walk a run's tree and return who lives in it."""
-        return self._family.members(run_id)
+        with self._reserve:
+            return self._family.members(run_id)
 
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""
@@ -142,6 +151,10 @@ class Children:
     def nobody_left(self) -> bool:
         """Tell whether the daemon has no child at all, living or dead."""
         return not wait.has_children()
+
+    def _send(self, stats: list[Stat], number: int) -> None:
+        with self._reserve:
+            sweep.send_to_all(stats, number)
 
     def _sweep(self, key: str) -> Sweep:
         return self._sweeps.setdefault(key, Sweep())

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
+from reaperd.errors import KernelError
 from reaperd.kernel import procfs, wait
 from reaperd.kernel.procfs import Stat
 
@@ -33,7 +34,7 @@ class Reaped:
     pid: int
     status: int
     at_ns: int  # CLOCK_MONOTONIC
-    stat: Stat | None  # None for a child that we forked
+    stat: Stat | None  # None for a child that we forked, or where no descriptor was left to read it
 
 
 class Reaper:
@@ -107,7 +108,7 @@ class Reaper:
         return left
 
     def _reap(self, pid: int) -> int:
-        stat = None if pid in self._pidfd_of else procfs.read_stat(pid)
+        stat = None if pid in self._pidfd_of else _last_line(pid)
         status = wait.reap(pid)
         if status is None:
             return 0
@@ -123,3 +124,11 @@ class Reaper:
             # epoll forgets a file only with its last copy: epoll(7), question 6.
             self._epoll.unregister(pidfd)
             os.close(pidfd)
+
+
+def _last_line(pid: int) -> Stat | None:
+    """Return the /proc line of a zombie; without a descriptor to read it with, it is reaped unread."""
+    try:
+        return procfs.read_stat(pid)
+    except KernelError:
+        return None

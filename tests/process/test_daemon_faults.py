@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.daemon import Daemon, daemon, sh, sleeper, toml
+from tests.support.daemon import UNMEASURED, Daemon, daemon, sh, sleeper, toml
 from tests.support.processes import ROOT, need_program, state_of, wait_until
 
 SOON: Final = {"initial": "5ms", "max": "10ms"}
@@ -134,20 +134,20 @@ def test_a_pidfd_that_cannot_be_had_fails_the_start(tmp_path: Path) -> None:
         assert len(Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text().split()) == 1
 
 
-def test_a_daemon_without_descriptors_says_so_and_recovers(tmp_path: Path) -> None:
-    """At its limit it cannot start more; what runs goes on, what dies is reaped, what can start does."""
-    prefix = [need_program("prlimit"), "--nofile=24:24", "--"]
-    services = {f"s{number}": sleeper(backoff={"initial": "20ms", "max": "20ms"}) for number in range(20)}
-    with daemon(tmp_path, services, prefix=prefix) as reaperd:
-        failed = reaperd.wait_for("service.spawn_failed")
-        assert failed["errno"] == errno.EMFILE
+@pytest.mark.parametrize("limit", [20, 21, 22, 23])
+def test_a_daemon_without_descriptors_still_reaps_restarts_and_stops(tmp_path: Path, limit: int) -> None:
+    """With a full table it starts no more, but what dies is reaped, and trees are ended as ever."""
+    prefix = [*UNMEASURED, need_program("prlimit"), f"--nofile={limit}:{limit}", "--"]
+    web = sh("(setsid sleep 1000 &); exec sleep 1000", backoff={"initial": "20ms", "max": "20ms"})
+    with daemon(tmp_path, {f"s{number}": web for number in range(20)}, prefix=prefix) as reaperd:
+        assert reaperd.wait_for("service.spawn_failed")["errno"] == errno.EMFILE
         running = reaperd.wait_for("service.running")
         os.kill(running["pid"], signal.SIGKILL)
         reaperd.wait_for("service.exited", service=running["service"])
         assert state_of(running["pid"]) is None
         reaperd.end()
-        assert not reaperd.events("daemon.turn_failed")
-        assert not reaperd.events("daemon.cannot_reap")
+        for event in ("daemon.turn_failed", "daemon.cannot_reap", "service.killing"):
+            assert not reaperd.events(event)
 
 
 # --- nowhere to log -------------------------------------------------------------------------------------
