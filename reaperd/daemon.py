@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -160,12 +161,28 @@ class Daemon:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon on the configuration that `argv` names; return its exit status."""
     mask = frozenset(int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED))
+    _fill_standard_streams()
     words = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--"]
     try:
         return _run(Path(words[0]), mask)
     except ReaperdError as error:
-        sys.stderr.write(f"reaperd: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        _complain(f"reaperd: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
+
+
+def _fill_standard_streams() -> None:
+    """Open /dev/null for each standard stream that the caller closed.
+
+    Or the next files that we open would take their numbers, get the log, and be missing in our services.
+    """
+    while (fd := fds.open_null()) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # nobody may be there to read it; sys.stderr is None where the caller closed it
+        os.write(2, text.encode(errors="backslashreplace"))
 
 
 def _run(path: Path, mask: frozenset[int]) -> int:

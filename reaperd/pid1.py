@@ -1066,6 +1066,7 @@ class Init:
         "caller_mask",
         "children_last",
         "die_with_us",
+        "direct",
         "early",
         "found_at_start",
         "gave_up_terminal",
@@ -1076,6 +1077,7 @@ class Init:
         "in_foreground",
         "kill_at_ns",
         "look_at_ns",
+        "looks_first",
         "main",
         "main_unreaped",
         "me",
@@ -1099,6 +1101,7 @@ class Init:
         self.gave_up_terminal = False
         self.in_foreground = False  # our process group had the terminal on stdin as we started
         self.stops_with_main = False  # under a shell that waits for us to stop as CMD does
+        self.direct: dict[int, int] = {}  # signals that need no thought, and what CMD gets for each
         self.stop_as: dict[int, int] = {}  # what stops CMD where its session would ignore the real signal
         self.die_with_us = False
         self.ignored_child_exits = False  # the caller ignored SIGCHLD, and so shall CMD
@@ -1112,6 +1115,7 @@ class Init:
         self.since_look = 0
         self.kill_at_ns = 0  # when CMD's grace is over; 0: none is running
         self.termed_at_ns = 0
+        self.looks_first = False  # at each zombie, before it is reaped
         self.look_at_ns = 0  # when to look for orphans to end; 0: never
         self.held: list[tuple[int, int]] = []  # (when due, signal)
         self.helper = 0
@@ -1123,6 +1127,8 @@ class Init:
 
 def run(init: Init) -> None:
     """Turn until CMD has ended."""
+    init.direct = direct_signals(init)
+    init.looks_first = looks_first(init)
     for number, code, sender in init.early:
         on_signal(init, number, code, sender)
     while init.status is None:
@@ -1135,10 +1141,16 @@ def run(init: Init) -> None:
 def turn(init: Init) -> None:
     """Wait for one thing and see to it."""
     info = next_signal(init, next_due_ns(init))
+    if info is not None and info.si_signo in init.direct:
+        # The common case first: what stands between the kernel and CMD is one look-up.
+        send(init, init.direct[info.si_signo])
+        init.since_look += 1
+        if init.since_look < SIGNALS_BEFORE_A_LOOK:
+            return
     if info is None:
         if init.more:
             reap(init)
-    elif info.si_signo == CHLD:
+    elif info.si_signo == CHLD or info.si_signo in init.direct:
         on_child(init)
     else:
         on_signal(init, info.si_signo, info.si_code, info.si_pid)
@@ -1148,6 +1160,24 @@ def turn(init: Init) -> None:
             on_child(init)
     if init.kill_at_ns or init.held or init.look_at_ns:
         on_time(init, time.monotonic_ns())
+
+
+def direct_signals(init: Init) -> dict[int, int]:
+    """Return the signals that nothing in on_signal() and pass_on() is about: most of them, mostly."""
+    options = init.options
+    if options.verbosity >= DEBUG:
+        return {}
+    special = STOPPING | OWN_DOING | {CHLD, int(_signal.SIGCONT)} | options.delay_ns.keys()
+    if init.placement == HERE:
+        special |= FROM_TERMINAL
+    if options.grace_given:
+        special |= ESCALATING
+    sent = {number: options.rewrite.get(number, number) for number in ALL - special}
+    return {
+        number: instead
+        for number, instead in sent.items()
+        if instead not in STOPPING | {0, int(_signal.SIGCONT)}
+    }
 
 
 def next_due_ns(init: Init) -> int:
@@ -1316,7 +1346,7 @@ def reap(init: Init) -> None:
     One SIGCHLD may stand for any number of deaths. The kernel searches our children from the oldest, so CMD
     is found first however many orphans have ended.
     """
-    if looks_first(init):
+    if init.looks_first:
         reap_looking(init)
         return
     init.more = False
@@ -1363,6 +1393,7 @@ def reap_looking(init: Init) -> None:
             if init.main_unreaped:
                 return
             init.main_unreaped = True
+            trace_reaped(init, pid, "", zombie.si_code, zombie.si_status)
             main_ended(init, code)
             return
         name = process_name(pid)
@@ -1377,7 +1408,10 @@ def reap_looking(init: Init) -> None:
 def main_ended(init: Init, code: int) -> None:
     """Keep CMD's status, whatever happens from now on: its exit status, or minus the signal that ended it."""
     init.status = code if code >= 0 else EXIT_SIGNAL - code
-    trace("main", init.status)
+    if LOG.verbosity <= WARNING:
+        return
+    if not init.options.term_group_last:
+        trace("main", init.status)
     if code >= 0:
         trace("main exited", code)
     else:
@@ -1573,11 +1607,16 @@ def kill_orphans(init: Init) -> None:
 
 def settle(init: Init) -> None:
     """See to the leftovers, and free CMD if it is still a zombie."""
+    if init.me == 1 and init.main == 2 and last_pid() == b"2":
+        # Nobody but CMD was ever born here, so nobody is left. Asking by kill(-1) would cost more: the kernel
+        # goes through every process of the machine for it.
+        return
     termed = init.options.wait_all and wait_all(init)
     if init.options.term_group_last and init.main_unreaped and init.options.to_group:
         number = init.options.rewrite.get(int(_signal.SIGTERM), int(_signal.SIGTERM))
         quietly(os.kill, -init.main, number)
         trace_signal("sent", number)
+        trace("main", init.status)
     elif init.options.grace_ns is not None:
         end_leftovers(init, init.options.grace_ns, termed=termed)
     if init.main_unreaped:
@@ -1588,6 +1627,17 @@ def settle(init: Init) -> None:
     if init.placement == GROUP and init.in_foreground and quietly(os.tcgetpgrp, 0) != os.getpgrp():
         # A caller that is no interactive shell does not take the terminal back by itself.
         quietly(os.tcsetpgrp, 0, os.getpgrp())
+
+
+def last_pid() -> bytes:
+    """Return the last pid that was given out in our PID namespace, empty if unknown: proc_loadavg(5)."""
+    try:
+        fd = os.open(b"/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+        line = os.read(fd, 100)
+        os.close(fd)
+    except OSError:
+        return b""
+    return line[line.rfind(b" ") + 1 : -1]
 
 
 def end_leftovers(init: Init, grace_ns: int, *, termed: bool) -> None:
@@ -2068,7 +2118,7 @@ def act(options: Options, name: str) -> int:
     if options.action == "license":
         return print_out(LICENSE)
     try:
-        path = install(options.install_path) if options.action == "install" else lean_file()
+        path = install(options.install_path) if options.action == "install" else make_lean_file()
     except (OSError, ValueError, SyntaxError) as error:
         doing = f"install {options.install_path}" if options.action == "install" else "find my own file"
         LOG.say(ERROR, f"cannot {doing}: {error}")
@@ -2099,6 +2149,29 @@ def lean_file() -> str:
     folder, _, name = here.rpartition("/")
     compiled = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
     return compiled if is_fresh(compiled, here) else here
+
+
+def make_lean_file() -> str:
+    """Return lean_file(), compiled first if nobody has done that yet and the folder can be written to."""
+    path = lean_file()
+    if not path.endswith(".py"):
+        return path
+    from _frozen_importlib_external import MAGIC_NUMBER
+    from marshal import dumps
+
+    folder, _, name = path.rpartition("/")
+    facts = os.stat(path)
+    made, size = (number & 0xFFFFFFFF for number in (int(facts.st_mtime), facts.st_size))
+    header = MAGIC_NUMBER + bytes(4) + made.to_bytes(4, "little") + size.to_bytes(4, "little")
+    code = dumps(compile(own_source(), path, "exec", dont_inherit=True))
+    quietly(os.mkdir, f"{folder}/__pycache__")
+    compiled = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
+    try:
+        replace_file(compiled, header + code, 0o644)
+    except OSError as error:
+        LOG.say(WARNING, f"cannot write {compiled}, so this line compiles at each start: {error.strerror}")
+        return path
+    return compiled
 
 
 def absolute(path: str) -> str:
@@ -2179,7 +2252,8 @@ def own_source() -> bytes:
     """
     here = absolute(__file__)
     folder = here.rpartition("/")[0]
-    for candidate in (here, here.removesuffix(".pyc"), f"{folder}/../pid1.py"):
+    compiled_from = own_source.__code__.co_filename
+    for candidate in (here, here.removesuffix(".pyc"), f"{folder}/../pid1.py", compiled_from):
         text = b"" if candidate.endswith(".pyc") else read_file(as_bytes(candidate))
         if text.startswith(b"#!"):
             lines = text.splitlines(keepends=True)
@@ -2268,6 +2342,8 @@ def refuse(name: str, error: UsageError) -> int:
         LOG.say(ERROR, error.getopt)
         return 1
     said = error.getopt
+    if LOG.peer == "tini" and said.startswith("unrecognized"):
+        said = "invalid option -- '-'"  # tini knows no long options
     if said.startswith("-r option"):
         LOG.write(as_bytes(f"Usage: {said}\n"))
         return 1

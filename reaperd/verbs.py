@@ -90,6 +90,7 @@ class Verbs:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
+        self._supervisor.look()
         wishes, timers, now_ns = self._supervisor.wishes, self._world.timers, self._world.clock()
         services = [wishes.services[name] for name in names]
         if ask.verb == "why":

@@ -13,6 +13,7 @@ from reaperd.children.leaves import Leaves, find_place
 from reaperd.children.memory import MemoryWatch
 from reaperd.children.plan import Descriptors, Inheritance, make_plan
 from reaperd.children.reaper import Reaped, Reaper
+from reaperd.children.reserve import Reserve
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.config.spec import ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
@@ -66,7 +67,9 @@ class Children:
         "_mains",
         "_memory",
         "_null_fd",
+        "_reserve",
         "_sweeps",
+        "_told",
         "no_cgroup",
         "reaper",
     )
@@ -80,7 +83,9 @@ class Children:
         self._memory = MemoryWatch()
         self._inherited = inherited
         self._null_fd = fds.open_null()
+        self._reserve = Reserve(self._null_fd)
         self._sweeps: dict[str, Sweep] = {}
+        self._told: dict[str, set[tuple[int, int]]] = {}  # by run: who got its latest signal
         self._mains: dict[int, str] = {}  # unreaped main processes, with their runs
 
     def _find_leaves(self) -> Leaves | None:
@@ -164,7 +169,8 @@ class Children:
 
     def adopt(self) -> list[Adopted]:
         """Look for orphans that came to us since the last look; those that live are worth a word."""
-        found = self._family.adopt()
+        with self._reserve:
+            found = self._family.adopt()
         return [Adopted(stat.pid, stat.comm, run_id) for stat, run_id in found if stat.state not in GONE]
 
     def is_empty(self, run_id: str) -> bool:
@@ -175,12 +181,27 @@ class Children:
         """Forget a run whose tree is empty."""
         self._family.ended(run_id)
         self._sweeps.pop(run_id, None)
+        self._told.pop(run_id, None)
         if self._leaves is not None:
             self._leaves.ended(run_id)
 
     def signal(self, run_id: str, number: int) -> None:
         """Send a signal to the whole tree of a run as it is now."""
-        sweep.send_to_all(self.members(run_id), number)
+        self._told[run_id] = set()
+        self.signal_newcomers(run_id, number)
+
+    def signal_newcomers(self, run_id: str, number: int) -> None:
+        """Send a signal to those of a run's tree who have not got it yet, and who came while they did.
+
+        A program waits for the child that it was just forking, and acts on its signal only after that.
+        """
+        told = self._told.setdefault(run_id, set())
+        for _ in range(sweep.SWEEPS_A_TURN):
+            new = [stat for stat in self.members(run_id) if stat.key not in told]
+            if not new:
+                return
+            self._send(new, number)
+            told.update(stat.key for stat in new)
 
     def signal_main(self, pid: int, number: int, *, group: bool) -> None:
         """Send a signal to an unreaped main process, or to the process group that it leads."""
@@ -188,9 +209,10 @@ class Children:
 
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""
-        if self._leaves is None or not self._leaves.kill(run_id):
-            return sweep.kill(self._sweep(run_id), lambda: self.members(run_id))
-        return sweep.kill(self._sweep(run_id), lambda: self._outside_leaf(run_id))
+        with self._reserve:
+            if self._leaves is None or not self._leaves.kill(run_id):
+                return sweep.kill(self._sweep(run_id), lambda: self._members(run_id))
+            return sweep.kill(self._sweep(run_id), lambda: self._outside_leaf(run_id))
 
     def _outside_leaf(self, run_id: str) -> list[Stat]:
         """Return those of a run that have left its cgroup, which takes the right to do so."""
@@ -201,26 +223,33 @@ class Children:
 
     def kill_everybody(self) -> Progress:
         """End all that descends from the daemon, claimed or not: the last act of a shutdown."""
-        if self._leaves is not None:
-            self._leaves.kill_all()
-        return sweep.kill(self._sweep(""), self._family.everybody)
+        with self._reserve:
+            if self._leaves is not None:
+                self._leaves.kill_all()
+            return sweep.kill(self._sweep(""), self._family.everybody)
 
     def everybody(self) -> list[Stat]:
         """Walk all that descends from the daemon and return who lives."""
-        return self._family.everybody()
+        with self._reserve:
+            return self._family.everybody()
 
     def signal_everybody(self, number: int, *, but: Iterable[str] = ()) -> None:
         """Send a signal to all that descends from the daemon, `but` for the trees of some runs."""
         spared = {stat.pid for run_id in but for stat in self.members(run_id)}
-        everybody = self._family.everybody()
-        sweep.send_to_all((stat for stat in everybody if stat.pid not in spared), number)
+        self._send((stat for stat in self.everybody() if stat.pid not in spared), number)
 
     def signal_unclaimed(self, number: int) -> None:
         """Send a signal to the orphans that belong to no run."""
-        sweep.send_to_all(filter(None, map(procfs.read_stat, self._family.unclaimed())), number)
+        with self._reserve:
+            found = [stat for pid in self.unclaimed() if (stat := procfs.read_stat(pid)) is not None]
+        self._send(found, number)
 
     def members(self, run_id: str) -> list[Stat]:
         """Walk a run's tree, and look into its cgroup, and return who lives in it."""
+        with self._reserve:
+            return self._members(run_id)
+
+    def _members(self, run_id: str) -> list[Stat]:
         walked = self._family.members(run_id)
         if self._leaves is None:
             return walked
@@ -245,11 +274,11 @@ class Children:
 
     def nobody_left(self) -> bool:
         """Tell whether the daemon has no child at all, living or dead."""
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
-        return False
+        return not wait.has_children()
+
+    def _send(self, stats: Iterable[Stat], number: int) -> None:
+        with self._reserve:
+            sweep.send_to_all(stats, number)
 
     def _sweep(self, key: str) -> Sweep:
         return self._sweeps.setdefault(key, Sweep())

@@ -13,11 +13,16 @@ before each stop, and ask of a new one, in this order
 Whoever answers to none of these is unclaimed: listed, and ended at shutdown. The number of a session can
 outlive our knowledge of its members and be used again, so a readable marker that names another living run
 overrules 3.
+
+In the middle of an exec a process has no environment that could be read, for as long as that takes (under
+load many milliseconds). So whoever seems to have none at all is waited for a moment, and asked again at each
+later look: a stray taken for a stranger would outlive the stop of its service.
 """
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +32,13 @@ from reaperd.kernel.procfs import Stat
 from reaperd.model import ProcessKey, ProcessTable, Seen
 
 GONE: Final = frozenset("ZX")  # ended: nothing to signal, and its own parent's to reap until that ends
+
+# How long a look waits for new orphans in the middle of an exec before it goes on without their markers.
+_EXEC_PATIENCE_S: Final = 0.1
+_EXEC_PAUSE_S: Final = 0.0005
+
+
+Environ = Mapping[bytes, bytes]
 
 
 _MOST_CLIMBS: Final = 4  # a parent that ends on the way hands its children to us: then climb again
@@ -54,7 +66,7 @@ class Family:
         table: the model; its root is this process.
     """
 
-    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "table")
+    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "_unsettled", "table")
 
     def __init__(self, leaf_run_of: Callable[[int], str | None]) -> None:
         us = procfs.read_stat(os.getpid())
@@ -65,6 +77,7 @@ class Family:
         self._kin: dict[str, _Kin] = {}
         self._run_of: dict[int, str | None] = {}
         self._run_of_number: dict[int, str] = {}
+        self._unsettled: set[int] = set()  # unclaimed orphans that had no environment to read
 
     def born(self, run_id: str, pid: int) -> None:
         """Note the main process of a new run; it leads the session and group of its own pid."""
@@ -79,6 +92,7 @@ class Family:
         """Forget a child that is gone; return the run it belonged to, if any."""
         self.table.reaped(pid, status)
         run_id = self._run_of.pop(pid, None)
+        self._unsettled.discard(pid)
         kin = None if run_id is None else self._kin.get(run_id)
         if kin is not None and pid in kin.children:
             self._release(kin, kin.children.pop(pid))
@@ -92,21 +106,55 @@ class Family:
 
     def adopt(self) -> list[tuple[Stat, str | None]]:
         """Look for orphans that came to us; return each new one with the run that has it now."""
+        adopted = self._settle()
         fresh = (pid for pid in procfs.children(os.getpid()) if pid not in self._run_of)
-        adopted: list[tuple[Stat, str | None]] = []
+        deadline = time.monotonic() + _EXEC_PATIENCE_S  # for all of them together
         for stat in filter(None, map(procfs.read_stat, fresh)):
-            run_id = self.claim(stat)
+            run_id = self._claim_new(stat, deadline)
             self.table.observe(_seen(stat))
             self._add(run_id, stat.pid, (stat.sid, stat.pgid))
             adopted.append((stat, run_id))
+        self._lose_vanished()
         return adopted
+
+    def _settle(self) -> list[tuple[Stat, str | None]]:
+        """Ask those once more who had no environment when they came; return who has a run now."""
+        settled: list[tuple[Stat, str | None]] = []
+        for stat in filter(None, map(procfs.read_stat, tuple(self._unsettled))):
+            run_id = self.claim(stat)
+            if run_id is not None:
+                self._unsettled.discard(stat.pid)
+                self._add(run_id, stat.pid, (stat.sid, stat.pgid))
+                settled.append((stat, run_id))
+        return settled
+
+    def _claim_new(self, stat: Stat, deadline: float) -> str | None:
+        """Return whose orphan this is; one in the middle of an exec has until `deadline` to end that."""
+        while True:
+            environ = procfs.read_environ(stat.pid)
+            run_id = self._claim_by(stat, environ)
+            if run_id is not None or environ != {}:  # it may not be looked into, or is somebody else's
+                return run_id
+            if time.monotonic() > deadline or not _may_be_in_exec(stat.pid):
+                self._unsettled.add(stat.pid)
+                return None
+            time.sleep(_EXEC_PAUSE_S)
+
+    def _lose_vanished(self) -> None:
+        """Let the model forget descendants that it gave to us and whose own parents had reaped them."""
+        for process in self.table.root.children:
+            if process.pid not in self._run_of:
+                self.table.reaped(process.pid)
 
     def claim(self, stat: Stat) -> str | None:
         """Return whose orphan this is, if its marker can be read or anything else is known of it."""
+        return self._claim_by(stat, procfs.read_environ(stat.pid))
+
+    def _claim_by(self, stat: Stat, environ: Environ | None) -> str | None:
         by_leaf = self._leaf_run_of(stat.pid)
         if by_leaf in self._kin:
             return by_leaf
-        return self._by_chain(stat) or self._by_marker(stat.pid) or self._by_number(stat)
+        return self._by_chain(stat) or self._by_marker(environ) or self._by_number(stat)
 
     def claim_dead(self, stat: Stat) -> str | None:
         """Return whose orphan this was that has been reaped: there is no marker to read any more."""
@@ -184,9 +232,8 @@ class Family:
         claim = process.data(Claim) if process is not None else None
         return claim.run_id if claim is not None and claim.run_id in self._kin else None
 
-    def _by_marker(self, pid: int) -> str | None:
-        value = procfs.environ_value(pid, MARKER.encode())
-        run_id = os.fsdecode(value) if value else None
+    def _by_marker(self, environ: Environ | None) -> str | None:
+        run_id = os.fsdecode((environ or {}).get(MARKER.encode(), b""))
         return run_id if run_id in self._kin else None
 
     def _by_number(self, stat: Stat) -> str | None:
@@ -200,6 +247,17 @@ def _child_above(pid: int) -> Stat | None:
     while stat is not None and stat.ppid != us:
         stat = procfs.read_stat(stat.ppid) if stat.ppid > 0 else None
     return stat
+
+
+def _may_be_in_exec(pid: int) -> bool:
+    """Tell whether a process that had no environment had no arguments either, or has one by now.
+
+    The kernel notes where both are as one of the last things that execve(2) does.
+    """
+    stat = procfs.read_stat(pid)
+    if stat is None or stat.state in GONE:
+        return False
+    return not procfs.read_cmdline(pid) or bool(procfs.read_environ(pid))
 
 
 def _seen(stat: Stat) -> Seen:

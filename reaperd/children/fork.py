@@ -39,7 +39,7 @@ def fork(
     Args:
         plan: what the child becomes.
         null_fd: /dev/null, for the child's standard input; stays the caller's.
-        register: makes the child known to the reaper, which owns the pidfd from then on.
+        register: makes the child known to the reaper, which owns the pidfd unless this raises OSError.
         procs_fd: enters the cgroup that the child is to be in, if any; stays the caller's.
     """
     try:
@@ -56,22 +56,27 @@ def fork(
         return StageFailed("fork", error.errno or errno.EAGAIN)
     finally:
         signals.restore(mask)
-        os.close(write_fd)
 
 
 def _fork(plan: Plan, hands: Hands, read_fd: int, register: Callable[[int, int], None]) -> Forked:
-    pid = os.fork()
-    if pid == 0:
-        _in_child(plan, hands)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _in_child(plan, hands)
+    finally:
+        os.close(hands.report_fd)  # before anything else: so the pidfd finds a number that is free
+    opened = None
     try:
         opened = pidfd.open(pid)
-    except KernelError:
-        # No descriptor left. The child cannot be followed, and must not run on unfollowed.
+        assert opened is not None, "our own unreaped child has a pidfd"
+        register(pid, opened)
+    except (OSError, KernelError):
+        # No descriptor or no watch left. The child cannot be followed, and must not run on unfollowed.
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        if opened is not None:
+            os.close(opened)
         raise
-    assert opened is not None, "our own unreaped child has a pidfd"
-    register(pid, opened)
     return Forked(pid, read_fd)
 
 

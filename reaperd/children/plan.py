@@ -17,7 +17,9 @@ MARKER: Final = "REAPERD_RUN"  # in a run's environment; tells whose orphan a st
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What speaks to the daemon and not to its services.
-_PRIVATE: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"})
+_PRIVATE: Final = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"}
+)
 _LOGIN: Final = frozenset({"HOME", "USER", "LOGNAME", "SHELL"})
 _NO_SHELL: Final = frozenset({"nologin", "false", "true"})
 

@@ -5,10 +5,15 @@ is using a pid. It asks a private epoll of pidfds which known children died and 
 (2-3 us whatever their number, where waitpid(-1) walks all living children), then looks for unknown ones:
 orphans that came to us as child subreaper or PID 1. Looking goes before reaping, because the /proc line
 of a pid is gone once it is reaped. The handler appends raw records; the turn that follows applies them.
+
+One SIGCHLD stands for any number of deaths, and one that comes while the handler runs interrupts it. So the
+inner call only leaves word, and the outer one looks once more before it goes. What a full batch leaves over
+has no signal of its own to come: `take` raises one, and the next poll runs the handler.
 """
 
 import os
 import select
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,14 +35,24 @@ class Reaped:
     pid: int
     status: int
     at_ns: int  # CLOCK_MONOTONIC
-    stat: Stat | None  # None for a child that we forked
+    stat: Stat | None  # None for a child that we forked, or where no descriptor was left to read it
     run_id: str | None = None  # by the leaf that an unknown child was in
 
 
 class Reaper:
     """Own the pidfds of all children that we forked and the queue of those that are gone."""
 
-    __slots__ = ("_busy", "_epoll", "_leaf_run_of", "_pid_of", "_pidfd_of", "_records", "failure", "more")
+    __slots__ = (
+        "_again",
+        "_busy",
+        "_epoll",
+        "_leaf_run_of",
+        "_pid_of",
+        "_pidfd_of",
+        "_records",
+        "failure",
+        "more",
+    )
 
     def __init__(self, leaf_run_of: Callable[[int], str | None]) -> None:
         self._epoll = select.epoll()
@@ -45,15 +60,16 @@ class Reaper:
         self._pidfd_of: dict[int, int] = {}
         self._records: deque[Reaped] = deque()
         self._leaf_run_of = leaf_run_of
+        self._again = False  # a signal came that no look has followed yet
         self._busy = False
         self.more = False  # the batch was full: poll with timeout 0, then look again
         self.failure: Exception | None = None  # what the handler met; nothing may leave it
 
     def know(self, pid: int, pidfd: int) -> None:
         """Take over a child that was just forked, while signals are blocked."""
+        self._epoll.register(pidfd, select.EPOLLIN)  # first: it alone can fail
         self._pidfd_of[pid] = pidfd
         self._pid_of[pidfd] = pid
-        self._epoll.register(pidfd, select.EPOLLIN)
 
     def pidfd(self, pid: int) -> int | None:
         """Return the pidfd of a known, unreaped child; it stays ours."""
@@ -65,20 +81,26 @@ class Reaper:
 
     def handle(self, _signum: int, _frame: FrameType | None) -> None:
         """Reap up to `BATCH` children. Installed for SIGCHLD; safe against being interrupted by itself."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            self._reap_batch()
-        except Exception as error:  # noqa: BLE001 - it would surface in whatever code the signal hit
-            self.failure = error
-        finally:
-            self._busy = False
+        self._again = True
+        left = BATCH
+        # Asked after each look, with `_busy` down: an interruption at any place here is either seen by
+        # this loop or does the work itself.
+        while self._again and not self._busy and left > 0:
+            self._busy = True
+            self._again = False
+            try:
+                left = self._reap_up_to(left)
+            except Exception as error:  # noqa: BLE001 - it would surface in whatever code the signal hit
+                self.failure = error
+            finally:
+                self._busy = False
 
     def take(self) -> list[Reaped]:
         """Return and forget what was reaped, in the order of reaping. Called by the turn, not a handler."""
         taken = list(self._records)
         self._records.clear()
+        if self.more:
+            signal.raise_signal(signal.SIGCHLD)  # blocked during a turn: it waits for the next poll
         return taken
 
     def close(self) -> None:
@@ -89,13 +111,14 @@ class Reaper:
         self._pidfd_of.clear()
         self._epoll.close()
 
-    def _reap_batch(self) -> None:
-        left = BATCH
-        for pidfd, _events in self._epoll.poll(0, BATCH):
+    def _reap_up_to(self, most: int) -> int:
+        left = most
+        for pidfd, _events in self._epoll.poll(0, most):
             left -= self._reap(self._pid_of[pidfd])
         while left > 0 and (pid := wait.peek_any()) is not None:
             left -= self._reap(pid)
         self.more = left <= 0
+        return left
 
     def _reap(self, pid: int) -> int:
         stat, run_id = (None, None) if pid in self._pidfd_of else self._look(pid)

@@ -86,6 +86,7 @@ def kill(sweep: Sweep, members: Callable[[], list[Stat]]) -> Progress:
         new = [stat for stat in alive if (stat.pid, stat.start_time) not in sweep.stopped]
         if not new or sweep.sweeps >= MOST_SWEEPS:
             send_to_all(alive, signal.SIGKILL)
+            sweep.sweeps = 0  # who is asked again starts afresh
             return Progress.STUCK if new else Progress.KILLED
         sweep.sweeps += 1
         for stat in new:

@@ -6,7 +6,6 @@ What a process says about itself (its name, command line, environment) is hostil
 """
 
 import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -349,7 +348,7 @@ def _all_stats() -> Iterator[Stat]:
 @cache
 def _has_children_files() -> bool:
     """Tell whether the kernel was built with CONFIG_PROC_CHILDREN; nearly all are."""
-    return Path("/proc/self/task", str(threading.get_native_id()), "children").exists()
+    return Path("/proc/thread-self/children").exists()
 
 
 # --- reading --------------------------------------------------------------------------------------------

@@ -24,6 +24,15 @@ def peek_any() -> int | None:
     return found.si_pid if found else None
 
 
+def has_children() -> bool:
+    """Tell whether this process has any child, living or zombie."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def reap(pid: int) -> int | None:
     """Collect the zombie child `pid` and return its raw wait status; its pid is free from then on.
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from reaperd.kernel.wakeup import Wakeup
-from reaperd.loop.poller import Phase, Poller
+from reaperd.loop.poller import Phase, Poller, Watch
 
 PATIENCE: Final = 3  # turns running that a source may fail before it is closed
 
@@ -76,13 +76,12 @@ class Loop:
         parts: what a turn is made of.
     """
 
-    __slots__ = ("_failures", "_handled", "_parts", "_poller")
+    __slots__ = ("_handled", "_parts", "_poller")
 
     def __init__(self, poller: Poller, wakeup: Wakeup, handled: Collection[int], parts: Parts) -> None:
         self._poller = poller
         self._handled = frozenset(handled)
         self._parts = parts
-        self._failures: dict[int, int] = {}
         poller.watch(wakeup.fd, _WakeupSource(wakeup))
 
     def run(self) -> None:
@@ -92,7 +91,8 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for something to happen, then do all that follows from it."""
-        ready = self._wait(self._parts.timeout_ns())
+        events = self._wait(self._parts.timeout_ns())
+        ready = [(fd, each, watch) for fd, each in events if (watch := self._poller.watch_of(fd))]
         self._serve(ready, {Phase.WAKEUP})
         self._guarded("exits", self._parts.collect_exits)
         self._guarded("signals", self._parts.take_signals)
@@ -107,23 +107,22 @@ class Loop:
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
 
-    def _serve(self, ready: list[tuple[int, int]], phases: Collection[Phase]) -> None:
-        for fd, events in ready:
-            source = self._poller.source_of(fd)  # may be gone: an earlier source can drop a later one
-            if source is None or source.phase not in phases:
+    def _serve(self, ready: list[tuple[int, int, Watch]], phases: Collection[Phase]) -> None:
+        for fd, events, watch in ready:
+            source = watch.source
+            # An earlier source may have dropped this one, and even have opened the same number anew.
+            if source.phase not in phases or self._poller.watch_of(fd) is not watch:
                 continue
             if self._guarded(source.name, partial(source.ready, fd, events)):
-                self._failures.pop(fd, None)
+                watch.failures = 0
             else:
-                self._count_failure(fd)
+                self._count_failure(fd, watch)
 
-    def _count_failure(self, fd: int) -> None:
-        failures = self._failures.get(fd, 0) + 1
-        self._failures[fd] = failures
-        source = self._poller.source_of(fd)
-        if failures < PATIENCE or source is None:
+    def _count_failure(self, fd: int, watch: Watch) -> None:
+        watch.failures += 1
+        if watch.failures < PATIENCE or self._poller.watch_of(fd) is not watch:
             return
-        del self._failures[fd]
+        source = watch.source
         self._poller.drop(fd)
         self._guarded(source.name, partial(source.failed, fd))
         self._parts.source_closed(source.name)

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,17 +195,21 @@ def _exec_hint(number: int, spec: ServiceSpec) -> str | None:
     if number in _EXEC_HINTS:
         return _EXEC_HINTS[number]
     if "/" not in spec.command[0]:
-        return f"not in PATH {key}"
+        return f"not in PATH {key}" if number == errno.ENOENT else None
     program = Path(spec.directory or ".") / spec.command[0]
-    if program.is_dir():
+    try:
+        mode = program.stat().st_mode
+    except OSError:
+        near = suggest(program.name, _names_beside(program)).removeprefix("; ")
+        return f"{near} {key}" if near else key.strip("()")
+    if stat.S_ISDIR(mode):
         return "that is a directory"
-    if program.exists():
-        return _script_hint(program)
-    near = suggest(program.name, _names_beside(program)).removeprefix("; ")
-    return f"{near} {key}" if near else key.strip("()")
+    if not mode & 0o111:
+        return f"make it executable: chmod +x {program}"
+    return _script_hint(program, number)
 
 
-def _script_hint(program: Path) -> str | None:
+def _script_hint(program: Path, number: int) -> str | None:
     try:
         with program.open("rb") as file:
             first = file.read(128).partition(b"\n")[0]
@@ -212,9 +217,7 @@ def _script_hint(program: Path) -> str | None:
         return None
     if first.startswith(b"#!"):
         return f"check its interpreter line: {os.fsdecode(first)!r}"
-    if not os.access(program, os.X_OK):
-        return f"make it executable: chmod +x {program}"
-    return None
+    return "a script begins with a line like #!/bin/sh" if number == errno.ENOEXEC else None
 
 
 def _names_beside(program: Path) -> list[str]:

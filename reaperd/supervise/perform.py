@@ -37,6 +37,7 @@ from reaperd.policy.words import (
     Signal,
     Spawned,
     SpawnFailed,
+    State,
     WatchHealth,
 )
 from reaperd.supervise import explain
@@ -168,6 +169,11 @@ class Performer:
             self._children.ended(service.run_id)
             del self._of_run[service.run_id]
             service.run_id = None
+
+    def tell_newcomers(self, service: Service) -> None:
+        """Send the stop signal to who was being forked while the others of its tree got it."""
+        if service.run_id is not None and service.run.state is State.STOPPING and service.run.rung == 0:
+            self._children.signal_newcomers(service.run_id, service.spec.stop.signal)
 
     def kill(self, service: Service) -> None:
         """Go on ending the service's tree, and the command that was to stop it."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reaperd.config.spec import ServiceSpec
 from reaperd.policy.decide import RESTING
-from reaperd.policy.words import NotSpawned, Run
+from reaperd.policy.words import NotSpawned, Run, State, Want
 
 
 @dataclass(slots=True)
@@ -46,6 +46,10 @@ class Service:
     def at_rest(self) -> bool:
         """Tell whether nothing of it runs or is going to by itself."""
         return self.run.state in RESTING
+
+    def is_going_down(self) -> bool:
+        """Tell whether it is being stopped and is wanted to stay down: asking for that again hurries it."""
+        return self.run.state is State.STOPPING and self.run.want is Want.DOWN
 
     def take_next_spec(self) -> None:
         """Follow the spec that a reload brought, if any."""

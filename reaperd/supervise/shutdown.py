@@ -67,8 +67,7 @@ class Shutdown:
         """Begin, or where it has begun already, hurry."""
         if self.phase is Phase.UP:
             self._log("daemon.stopping", cause=cause)
-            self._enter(Phase.SERVICES, self.timeout_ns)
-            self._supervisor.stop(reversed(self._supervisor.services))
+            self._stop_services()
             self._children.signal_unclaimed(signal.SIGTERM)
             return
         self._log("daemon.hurried", cause=cause)
@@ -77,6 +76,12 @@ class Shutdown:
             self._supervisor.stop([name for name, service in services if service.run.state is State.STOPPING])
         elif self.phase is Phase.REST:
             self._enter(Phase.KILLING, KILLING_NS)
+
+    def _stop_services(self) -> None:
+        services = self._supervisor.services
+        self._enter(Phase.SERVICES, self.timeout_ns)
+        # To ask one again that is on its way down already would hurry it.
+        self._supervisor.stop([name for name in reversed(services) if not services[name].is_going_down()])
 
     def step(self) -> None:
         """Go on as far as possible; to be called at the end of each turn."""

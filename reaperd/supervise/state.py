@@ -25,13 +25,17 @@ def lock(state_dir: Path) -> int:
         raise ReaperdError(f"cannot open {path}: {error.strerror}", hint=hint) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
     except BlockingIOError as error:
         holder = _holder(fd)
         os.close(fd)
         hint = f"daemon {holder} runs on it; give this one a daemon.state_dir of its own"
         raise ReaperdError(f"cannot lock {path}: another daemon holds it", hint=hint) from error
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
+    except OSError as error:  # no space left, or a file system without locks
+        os.close(fd)
+        hint = "set daemon.state_dir to a directory on another file system"
+        raise ReaperdError(f"cannot lock {path}: {error.strerror}", hint=hint) from error
     return fd
 
 

@@ -103,10 +103,6 @@ class Supervisor:
         for name in names:
             self._performer.helpers.reload(self.services[name])
 
-    def look(self) -> None:
-        """Look for orphans and for emptied runs in this turn."""
-        self._look = True
-
     # --- what happens -----------------------------------------------------------------------------------
 
     def collect_exits(self) -> None:
@@ -151,12 +147,19 @@ class Supervisor:
             elif name in self.services:
                 self._post(self.services[name], _TIMER_EVENTS[timer](now_ns))
 
+    def look(self) -> None:
+        """Look for orphans now, which nothing announces while nobody dies, and for emptied runs this turn."""
+        self._look = True
+        self._adopt()
+        self._look = True
+
     # --- decide and perform -----------------------------------------------------------------------------
 
     @property
     def more(self) -> bool:
         """Tell whether something goes on in the next turn, which must not wait."""
-        return self._performer.more or self._performer.helpers.more
+        # Events are left only where a part of `settle` raised: nothing else would wake the loop for them.
+        return self._performer.more or self._performer.helpers.more or bool(self._events)
 
     def helper_runs(self) -> tuple[str, ...]:
         """Return the runs of the commands that run on behalf of services."""
@@ -187,6 +190,9 @@ class Supervisor:
         for adopted in self._children.adopt():
             name = self._performer.name_of(adopted.run_id)
             self._log("orphan.adopted", pid=adopted.pid, name=adopted.name, service=name)
+            service = self._performer.service_of(adopted.run_id)
+            if service is not None:
+                self._performer.tell_newcomers(service)
 
     def _decide(self, service: Service, event: Event) -> None:
         before = service.run

@@ -3,21 +3,28 @@
 For the journal each line of JSON begins with its priority, such as `<6>`: sd-daemon(3).
 
 The only home of structlog. A log must never stop the daemon: a standard error that is full or broken
-loses lines, which are counted and reported with the next line that gets through.
+loses lines, whose number is the key `dropped` of the next line that gets through.
+
+What processes call themselves is among the values, so a terminal gets nothing that it would obey.
 """
 
 import io
+import json
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol, TextIO, cast
+from typing import Any, Final, Protocol, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from reaperd.telemetry.names import EVENTS
 
+# A pipe that polls writable takes that much without blocking, and in one piece: pipe(7).
+LINE_BYTES: Final = select.PIPE_BUF
+_MORE: Final = "…"
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3}  # syslog(3)
 
 
@@ -40,22 +47,23 @@ class Log(Protocol):
 class Sink(io.TextIOBase):
     """A descriptor that is written to only while it can take a line without blocking.
 
-    O_NONBLOCK is left alone: the open file description is shared with whoever started the daemon.
+    O_NONBLOCK is left alone: the open file description is shared with whoever started the daemon. A
+    terminal polls writable as soon as it has room for one byte, so that one is opened anew.
+
+    Attributes:
+        dropped: how many lines were lost since the last one that got through.
     """
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self._fd = _reopened(fd) if os.isatty(fd) else fd
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
+        self._poll.register(self._fd, select.POLLOUT)
+        self._torn = False  # the latest write ended within a line
         self.dropped = 0
 
     def write(self, text: str) -> int:
         """Write one line whole, or count it as dropped."""
-        if self.dropped:
-            text = f"({self.dropped} lines dropped) {text}"
-        data = text.encode(errors="backslashreplace")
-        # A pipe that polls writable takes PIPE_BUF bytes at least: pipe(7).
-        if self._writable() and self._put(data[: select.PIPE_BUF - 1].rstrip(b"\n") + b"\n"):
+        if self._writable() and self._put(_line(text, start="\n" if self._torn else "")):
             self.dropped = 0
         else:
             self.dropped += 1
@@ -69,9 +77,27 @@ class Sink(io.TextIOBase):
 
     def _put(self, data: bytes) -> bool:
         try:
-            return os.write(self._fd, data) == len(data)
+            written = os.write(self._fd, data)
         except OSError:
             return False
+        self._torn = written < len(data)
+        return not self._torn
+
+
+def _reopened(terminal: int) -> int:
+    """Return a descriptor of the same terminal whose O_NONBLOCK is our own; the same one if that fails."""
+    try:
+        return os.open(f"/proc/self/fd/{terminal}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # another user's: it is written to as long as it polls writable
+        return terminal
+
+
+def _line(text: str, start: str) -> bytes:
+    data = (start + text.rstrip("\n")).encode(errors="backslashreplace")
+    if len(data) >= LINE_BYTES:
+        more = _MORE.encode()
+        data = data[: LINE_BYTES - 1 - len(more)].decode(errors="ignore").encode() + more
+    return data + b"\n"
 
 
 def open_log(how: Format, level: str = "info", fd: int = 2) -> Log:
@@ -82,13 +108,16 @@ def open_log(how: Format, level: str = "info", fd: int = 2) -> Log:
         level: which lines are written: debug, info, warning or error, and what is worse.
         fd: where to.
     """
+    sink = Sink(fd)
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", Sink(fd))),
+        structlog.WriteLogger(cast("TextIO", sink)),
         processors=_processors(how if how is not Format.AUTO else _fitting(fd), fd),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
 
     def log(name: str, /, **keys: object) -> None:
+        if sink.dropped:
+            keys["dropped"] = sink.dropped
         getattr(logger, EVENTS[name][0])(name, **keys)
 
     return log
@@ -120,6 +149,7 @@ def _console(*, colors: bool) -> Sequence[Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"),
         _without_absent,
+        _harmless,
         structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=18, sort_keys=False),
     )
 
@@ -130,13 +160,51 @@ def _without_absent(_logger: object, _method: str, event: EventDict) -> EventDic
 
 
 def _with_priority(logger: object, method: str, event: EventDict) -> str:
-    line = structlog.processors.JSONRenderer()(logger, method, event)
-    return f"<{_PRIORITIES[method]}>{line if isinstance(line, str) else line.decode()}"
+    del logger
+    return f"<{_PRIORITIES[method]}>{_dumps(event)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Quoted:
+    """A text that the renderer is to show as Python would write it: every value but a plain text is."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return repr(self.text)
+
+
+def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Quote what holds control characters: names of processes are whatever the processes say."""
+    return {
+        key: _Quoted(value) if isinstance(value, str) and not value.isprintable() else value
+        for key, value in event.items()
+    }
 
 
 def _json() -> Sequence[Processor]:
     return (
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(serializer=_dumps),
     )
+
+
+def _dumps(event: Mapping[str, object], **how: Any) -> str:  # noqa: ANN401 - as json.dumps takes them
+    """Return an object that fits in a line: where it would not, long values are shortened."""
+    line = json.dumps(event, **how)
+    for most in (1024, 256, 64, 16):
+        if len(line) < LINE_BYTES - len("<7>"):
+            break
+        line = json.dumps({key: _short(value, most) for key, value in event.items()}, **how)
+    return line
+
+
+def _short(value: object, most: int) -> object:
+    """Return the beginning and the end of a long text, or the first items of a long list."""
+    if isinstance(value, str) and len(value) > most:
+        return value[: most // 2] + _MORE + value[-most // 2 :]
+    if isinstance(value, list | tuple):
+        items = [_short(item, most) for item in value[: most // 8]]
+        return [*items, _MORE] if len(value) > len(items) else items
+    return value

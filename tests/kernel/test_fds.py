@@ -60,6 +60,17 @@ def test_everything_from_a_number_on_is_closed() -> None:
     assert call_in_process(_close_and_count) == [10]
 
 
+def _kept_by_exec() -> list[bool]:
+    kept = [os.dup2(0, fd) for fd in (20, 30, 40)]
+    fds.set_close_on_exec(30)
+    return [os.get_inheritable(fd) for fd in kept]
+
+
+def test_descriptors_from_a_number_on_are_closed_by_exec() -> None:
+    """Those below it are still inherited."""
+    assert call_in_process(_kept_by_exec) == [True, False, False]
+
+
 def _full_table() -> list[int | str | None]:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0), hard))

@@ -428,7 +428,7 @@ def _walk_under_a_storm() -> list[int]:
 
 def test_a_walk_under_a_fork_storm_lists_nobody_twice_and_no_stranger() -> None:
     """Vanishing processes neither fail the walk nor let others in, and the living are never missed."""
-    assert call_in_pid_namespace(_walk_under_a_storm) == [0, 0]
+    assert call_in_pid_namespace(_walk_under_a_storm, is_storm=True) == [0, 0]
 
 
 def _long_list_of_children() -> bool:
@@ -443,7 +443,7 @@ def _long_list_of_children() -> bool:
 
 def test_a_list_of_children_longer_than_a_page_is_whole() -> None:
     """The kernel gives such a list a page at a time."""
-    assert call_in_process(_long_list_of_children)
+    assert call_in_process(_long_list_of_children, is_storm=True)
 
 
 def test_a_stopped_process_says_so() -> None:

@@ -55,7 +55,7 @@ def _strangers_in_the_handler() -> int:
 
 def test_no_child_is_reaped_before_it_is_registered() -> None:
     """Of a thousand children that end at once, none."""
-    assert call_in_process(_strangers_in_the_handler) == 0
+    assert call_in_process(_strangers_in_the_handler, is_storm=True) == 0
 
 
 def _unopened() -> int:
@@ -83,7 +83,7 @@ def _unopened() -> int:
 
 def test_every_child_has_a_pidfd() -> None:
     """Opened inside the blocked section it never comes too late."""
-    assert call_in_process(_unopened) == 0
+    assert call_in_process(_unopened, is_storm=True) == 0
 
 
 def _swallowed() -> list[int]:
@@ -109,4 +109,4 @@ def _swallowed() -> list[int]:
 
 def test_a_signal_to_a_new_child_is_the_childs() -> None:
     """It ends the child, however early it comes, and never shows up in the parent's wakeup pipe."""
-    assert call_in_process(_swallowed) == [0, 0]
+    assert call_in_process(_swallowed, is_storm=True) == [0, 0]

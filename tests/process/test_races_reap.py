@@ -70,7 +70,7 @@ def _storm() -> list[int]:
 
 def test_no_death_is_lost_and_no_handler_interrupts_itself() -> None:
     """Under a storm every child is collected by signals alone, one handler deep, and never twice."""
-    lost, deepest, vanished = call_in_process(_storm)
+    lost, deepest, vanished = call_in_process(_storm, is_storm=True)
     assert (lost, deepest, vanished) == (0, 1, 0)
 
 
@@ -113,7 +113,7 @@ def _many_deaths_one_signal() -> list[int]:
 
 def test_one_signal_may_mean_fifty_deaths() -> None:
     """Standard signals do not queue: one call of the handler collects them all."""
-    assert call_in_process(_many_deaths_one_signal) == [1, 50]
+    assert call_in_process(_many_deaths_one_signal, is_storm=True) == [1, 50]
 
 
 def _lines_of_the_dead() -> int:
@@ -131,7 +131,7 @@ def _lines_of_the_dead() -> int:
 
 def test_a_zombie_that_was_looked_at_still_has_its_line() -> None:
     """Between looking and reaping nobody else can have its pid."""
-    assert call_in_process(_lines_of_the_dead) == 0
+    assert call_in_process(_lines_of_the_dead, is_storm=True) == 0
 
 
 def _group_of_a_dead_leader() -> list[int]:

@@ -256,7 +256,7 @@ def _under_a_storm() -> int:
 
 def test_a_tree_is_whole_under_a_fork_storm() -> None:
     """Processes that vanish while it looks neither fail it nor hide those that stay."""
-    assert call_in_pid_namespace(_under_a_storm) == 50
+    assert call_in_pid_namespace(_under_a_storm, is_storm=True) == 50
 
 
 def test_kernel_threads_are_shown_on_request() -> None:

@@ -291,4 +291,4 @@ def _causes_under_a_storm() -> dict[str, int]:
 
 def test_nobody_is_blamed_under_a_fork_storm() -> None:
     """Zombies in transit are plenty then, and none of them is called a leak."""
-    assert call_in_pid_namespace(_causes_under_a_storm) == {}
+    assert call_in_pid_namespace(_causes_under_a_storm, is_storm=True) == {}

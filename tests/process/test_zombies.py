@@ -180,7 +180,7 @@ def _under_a_storm() -> list[int]:
 
 def test_a_scan_survives_everything_vanishing() -> None:
     """Under a fork storm the zombie that stays is always found, once, and with its own facts."""
-    assert call_in_pid_namespace(_under_a_storm) == [0, 0]
+    assert call_in_pid_namespace(_under_a_storm, is_storm=True) == [0, 0]
 
 
 PRINT_FACTS: Final = """
@@ -231,6 +231,43 @@ def test_a_parent_outside_the_namespace_is_nobody_here() -> None:
         (inside,) = procfs.children(outer.pid)
         told = call_in_process(_parent_outside, inside)
     assert told == ["3", "None", "False", "root", "0", "None"]
+
+
+LOOK_AND_SAY: Final = """
+import os, subprocess, sys
+from reaperd.zombies.scan import ScanError, scan
+if sys.argv[1] == "mine":
+    mine = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, mine.pid, os.WEXITED | os.WNOWAIT)
+try:
+    found = scan()
+    print(len(found.zombies), found.is_complete)
+except ScanError as error:
+    print(int(error.exit_status), error.message)
+"""
+
+
+def _behind_hidepid(option: str, python: str) -> list[str]:
+    """Return what a plain user is told behind `option`, without and with a zombie of his own."""
+    subprocess.run(["mount", "-t", "proc", "-o", option, "proc", "/proc"], check=True)
+    packages = {"PYTHONPATH": str(Path(psutil.__file__).parents[1])}
+    told = []
+    for whose in ("none", "mine"):
+        words = unprivileged([python, "-c", LOOK_AND_SAY, whose])
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=packages)
+        told.append(done.stdout or done.stderr)
+    return told
+
+
+@pytest.mark.parametrize("option", ["hidepid=1", "hidepid=2"])
+def test_hidden_processes_are_no_absent_zombies(option: str) -> None:
+    """Where others are hidden, finding none is "could not look"; what is found is called incomplete."""
+    need_root()
+    none, mine = call_in_pid_namespace(_behind_hidepid, option, system_python())
+    if "No module named" in none or "Permission denied" in none:
+        pytest.skip("the packages of these tests cannot be read by a plain user")
+    assert none.startswith("2 cannot look at other users' processes")
+    assert mine == "1 False\n"
 
 
 def test_without_proc_it_could_not_look() -> None:

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -122,10 +123,19 @@ class Started:
         """Send a signal to the init."""
         os.kill(self.pid, number)
 
+    def enter(self) -> None:
+        """Give a CMD that waits in `read line` its line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit status and what standard error held."""
-        error = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
-        return self.process.wait(PATIENCE_S), error
+        status = self.process.wait(PATIENCE_S)
+        if self.process.stderr is None:
+            return status, ""
+        os.set_blocking(self.process.stderr.fileno(), False)  # a leftover may hold the other end
+        return status, (self.process.stderr.read() or b"").decode(errors="replace")
 
 
 @contextmanager
@@ -155,7 +165,7 @@ def started(
             except ProcessLookupError:
                 continue
         process.wait(PATIENCE_S)
-        for stream in (process.stdout, process.stderr):
+        for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
 
@@ -194,3 +204,12 @@ def wait_until_gone(pid: int, within_s: float = PATIENCE_S) -> None:
         assert select.select([fd], [], [], within_s)[0], f"pid {pid} still alive after {within_s} s"
     finally:
         os.close(fd)
+
+
+def wait_for(fact: Callable[[], bool]) -> None:
+    """Look in growing pauses until `fact` holds, where the kernel tells nobody of it."""
+    pause = 0.001
+    while not fact():
+        time.sleep(pause)
+        pause *= 1.5
+        assert pause < 10, "this never became so"

@@ -10,7 +10,8 @@ scenario, a plain function of a test file that runs in an interpreter of its own
     def test_a_dead_child_is_a_zombie() -> None:
         assert call_in_process(make_a_zombie) == "Z"
 
-Arguments and results travel as JSON. In a PID namespace the scenario itself is PID 1.
+Arguments and results travel as JSON. In a PID namespace the scenario itself is PID 1. A scenario that forks
+by the hundred says `is_storm=True`: coverage would have each of its children write a file.
 """
 
 import json
@@ -166,18 +167,31 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # --- scenarios ------------------------------------------------------------------------------------------
 
 
-def call_in_process(scenario: Callable[..., Any], *arguments: Any, within_s: float = 60.0) -> Any:
+def call_in_process(
+    scenario: Callable[..., Any], *arguments: Any, within_s: float = 60.0, is_storm: bool = False
+) -> Any:
     """Run `scenario`, a function of a test file, in a new interpreter and return what it returns."""
-    return _call([], scenario, arguments, within_s)
+    return _call([], scenario, arguments, within_s, _environment(is_storm=is_storm))
 
 
-def call_in_pid_namespace(scenario: Callable[..., Any], *arguments: Any, within_s: float = 60.0) -> Any:
+def call_in_pid_namespace(
+    scenario: Callable[..., Any], *arguments: Any, within_s: float = 60.0, is_storm: bool = False
+) -> Any:
     """Run `scenario` as PID 1 of a new PID namespace, with its own /proc; skip where none can be made."""
-    return _call(pid_namespace(), scenario, arguments, within_s)
+    return _call(pid_namespace(), scenario, arguments, within_s, _environment(is_storm=is_storm))
+
+
+def _environment(*, is_storm: bool) -> dict[str, str]:
+    """Return our environment, for a storm without what would measure its coverage."""
+    return {name: value for name, value in os.environ.items() if not (is_storm and "COVERAGE" in name)}
 
 
 def _call(
-    prefix: list[str], scenario: Callable[..., Any], arguments: tuple[Any, ...], within_s: float
+    prefix: list[str],
+    scenario: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    within_s: float,
+    environment: dict[str, str],
 ) -> Any:
     source = getsourcefile(scenario)
     assert source is not None, "a scenario is a function of a file"
@@ -186,6 +200,7 @@ def _call(
         with owned(
             [*prefix, sys.executable, "-m", "tests.support.scenario", *words],
             cwd=ROOT,
+            env=environment,
             pass_fds=[result.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

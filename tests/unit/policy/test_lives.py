@@ -405,4 +405,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLives = Life.TestCase
-TestLives.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestLives.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)

@@ -129,11 +129,11 @@ def test_a_pid_of_another_namespace_is_compared_there() -> None:
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers are x86-64's")
 def test_a_thread_that_waits_for_its_own_children_only() -> None:
     """It is the cause where another thread made the zombie."""
-    call = _call(61, 2**64 - 1, 0, 0x20000000)
-    parent = replace(PARENT, threads=(replace(THREAD, call=call), replace(THREAD, tid=8)))
-    assert explain(replace(ZOMBIE, forker=8), parent).name == "waits-for-own-thread"
-    assert explain(replace(ZOMBIE, forker=7), parent).name == "parent-never-waits"
-    assert explain(ZOMBIE, parent).name == "parent-never-waits"
+    for call in (_call(61, 2**64 - 1, 0, 0x20000000), _call(247, os.P_ALL, 0, 0, 0x20000004)):
+        parent = replace(PARENT, threads=(replace(THREAD, call=call), replace(THREAD, tid=8)))
+        assert explain(replace(ZOMBIE, forker=8), parent).name == "waits-for-own-thread"
+        assert explain(replace(ZOMBIE, forker=7), parent).name == "parent-never-waits"
+        assert explain(ZOMBIE, parent).name == "parent-never-waits"
 
 
 def test_one_thread_is_not_all() -> None:

@@ -1,0 +1,165 @@
+"""Many services, many restarts, many orphans: nothing grows and nothing is lost."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.daemon import REST, Daemon, daemon, daemon_as_init, sh, sleeper
+from tests.support.processes import need_root, state_of, system_python, wait_until
+
+AT_ONCE: Final = {"initial": "1ms", "max": "1ms", "jitter": 0}
+
+
+def _memory_kib(pid: int) -> int:
+    """Return what is private to a process: shared pages do not grow by what it does."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
+
+
+def _descriptors(pid: int) -> int:
+    """Return how many a process has, but for sockets: the latest client's may not be closed yet."""
+    links = [os.path.realpath(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum("socket:" not in link for link in links)
+
+
+def _running(reaperd: Daemon, name: str) -> int:
+    return int(reaperd.wait_for("service.running", service=name, within_s=60)["pid"])
+
+
+def _restarted(reaperd: Daemon, times: int) -> None:
+    for _ in range(times):
+        reaperd.wait_for("service.backoff", service="web", within_s=60)
+
+
+def test_three_hundred_restarts_leave_no_trace(tmp_path: Path) -> None:
+    """A service that leaves two orphans each time it dies costs no descriptor and no memory."""
+    web = sh("(setsid sleep 1000 &); sleep 1000 & exit 1", backoff=AT_ONCE)
+    with daemon(tmp_path, {"web": web}) as reaperd:
+        _restarted(reaperd, 40)  # pools and caches have their size by then
+        reaperd.ask("stop", "web")
+        before = _memory_kib(reaperd.pid), _descriptors(reaperd.pid)
+        reaperd.ask("start", "web", wait=False)
+        _restarted(reaperd, 300)
+        reaperd.ask("stop", "web")
+        after = _memory_kib(reaperd.pid), _descriptors(reaperd.pid)
+        assert after[1] == before[1]
+        assert after[0] - before[0] < 300, f"{before} KiB and descriptors became {after}"
+        assert len(Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text().split()) == 0
+
+
+def test_failed_starts_leave_no_trace(tmp_path: Path) -> None:
+    """Neither do children that never became their program."""
+    with daemon(tmp_path, {"web": {"command": ["/no/such/program"], "backoff": AT_ONCE}}) as reaperd:
+        _restarted(reaperd, 10)
+        reaperd.ask("stop", "web")
+        before = _descriptors(reaperd.pid)
+        reaperd.ask("start", "web", wait=False)
+        _restarted(reaperd, 100)
+        reaperd.ask("stop", "web")
+        assert _descriptors(reaperd.pid) == before
+
+
+def test_two_hundred_services_start_crash_come_back_and_stop(tmp_path: Path) -> None:
+    """All at once, each time."""
+    names = [f"s{number}" for number in range(200)]
+    services = {name: sleeper(backoff={"initial": "10ms", "max": "20ms"}) for name in names}
+    with daemon(tmp_path, services) as reaperd:
+        first = {name: _running(reaperd, name) for name in names}
+        for pid in first.values():
+            os.kill(pid, signal.SIGKILL)
+        second = {name: _running(reaperd, name) for name in names}
+        assert not set(first.values()) & set(second.values())
+        items = reaperd.ask("status")["items"]
+        assert {item["name"]: item["pid"] for item in items} == second
+        assert {item["restarts"] for item in items} == {1}
+        assert all(item["ok"] for item in reaperd.ask("stop", "all")["items"])
+        assert all(state_of(pid) is None for pid in second.values())
+        assert all(item["ok"] for item in reaperd.ask("start", "all")["items"])
+        reaperd.end(within_s=60)
+
+
+# --- as PID 1 -------------------------------------------------------------------------------------------
+
+STORM: Final = """
+import os, signal
+for _ in range(%d):
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(20):
+            if os.fork() == 0:
+                os.setsid()
+                os._exit(0)
+        os._exit(0)
+    os.waitpid(pid, 0)
+os.write(1, b"stormed\\n")
+signal.pause()
+"""
+
+
+def _zombies_below(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if state_of(int(child)) == "Z"]
+
+
+def test_as_pid_1_it_reaps_a_storm_of_orphans(tmp_path: Path) -> None:
+    """Two thousand orphans of a service that goes on: all are reaped, and nobody is disturbed."""
+    storm = {"command": [system_python(), "-ISc", STORM % 100]}
+    with daemon_as_init(tmp_path, {"storm": storm, "calm": sleeper()}) as reaperd:
+        reaperd.hear("stormed", within_s=60)
+        wait_until(lambda: not _zombies_below(reaperd.pid), "the zombies to be reaped")
+        assert reaperd.state("storm") == "running"
+        assert sum(event["count"] for event in reaperd.events("orphans.reaped")) == 2000
+
+
+def test_as_pid_1_it_ends_the_whole_namespace_by_itself(tmp_path: Path) -> None:
+    """SIGTERM from outside: services and strangers alike are ended, reaped, and the status is 0."""
+    stray = "env -i setsid sh -c '(setsid sleep 1000 &)'; echo ready $SERVICE; " + REST
+    with daemon_as_init(tmp_path, {"one": sh(stray), "two": sh(stray)}) as reaperd:
+        reaperd.hear("ready")
+        reaperd.hear("ready")
+        reaperd.end()
+
+
+def test_as_pid_1_it_survives_signals_that_it_has_no_use_for(tmp_path: Path) -> None:
+    """From within, the kernel drops what PID 1 does not handle; from outside SIGUSR1 is dropped as well."""
+    script = f"kill -USR1 1; kill -KILL 1; kill -STOP 1; echo tried; {REST}"
+    with daemon_as_init(tmp_path, {"web": sh(script)}) as reaperd:
+        reaperd.hear("tried")
+        reaperd.send(signal.SIGUSR1)
+        assert reaperd.state("web") == "running"
+
+
+def test_a_pid_that_is_used_again_at_once_confuses_nobody(tmp_path: Path) -> None:
+    """With forty pids to go round, crashes and escapees get those of the dead all the time."""
+    _need_own_pid_max()
+    crashing = sh("(setsid sleep 1000 &); sleep 1000 & exit 1", backoff=AT_ONCE)
+    # The kernel keeps the first 300 pids for the first time round: what comes now has 300 to 339.
+    calm = sh(
+        "echo 340 > /proc/sys/kernel/pid_max && echo limited $(cat /proc/sys/kernel/pid_max); "
+        f"(setsid sh -c 'echo escaped; exec sleep 1000' &); {REST}"
+    )
+    with daemon_as_init(tmp_path, {"calm": calm, "web": crashing}) as reaperd:
+        assert reaperd.hear("limited") == ["340"]
+        reaperd.hear("escaped")
+        reaperd.wait_for("service.running", service="calm")
+        pid = reaperd.main_pid("calm")
+        _restarted(reaperd, 150)
+        assert len({event["pid"] for event in reaperd.events("service.exited")}) < 150
+        reaperd.ask("stop", "web")
+        status = reaperd.ask("status")
+        assert status["unclaimed"] == []
+        assert (status["items"][0]["pid"], status["items"][0]["restarts"]) == (pid, 0)
+        below = Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text().split()
+        assert len(below) == 2  # the calm one and its escapee
+        assert not reaperd.events("daemon.turn_failed")
+
+
+def _need_own_pid_max() -> None:
+    """Skip where pid_max belongs to the whole machine: Linux before 6.14."""
+    need_root()
+    release = tuple(int(word) for word in os.uname().release.split(".")[:2])
+    if release < (6, 14):
+        pytest.skip("pid_max of a PID namespace needs Linux 6.14")
