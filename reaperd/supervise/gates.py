@@ -23,13 +23,13 @@ class Gates:
     Attributes:
         graph: the edges between services.
         emptying: the services in STOPPING, by name.
-        moved: something changed by which others may be held no longer.
+        moved: the services by whose change they, or those after them, may be held no longer.
     """
 
     def __init__(self) -> None:
         self.graph = order.graph_of(())
         self.emptying: dict[str, Service] = {}
-        self.moved = False
+        self.moved: set[str] = set()
         self._services: Mapping[str, Service] = {}
         self._waiting: dict[str, Service] = {}  # in WAITING for what they require
         self._to_stop: dict[str, Asked] = {}  # still up, because others must stop before them
@@ -38,7 +38,7 @@ class Gates:
         """Learn who there is, and who needs whom."""
         self._services = services
         self.graph = order.graph_of(each.next_spec or each.spec for each in services.values())
-        self.moved = True
+        self.moved = set(services)
 
     def file(self, service: Service) -> None:
         """Take note of the state that a service is in now."""
@@ -60,7 +60,7 @@ class Gates:
     def startable(self, tell: Callable[[Service, tuple[str, ...]], None]) -> list[Service]:
         """Return the waiting services that nothing holds any more; tell of each other what newly holds it."""
         free = []
-        for service in self._waiting.values():
+        for service in self._concerned():
             names = tuple(hold.name for hold in self.held_by(service))
             if not names:
                 free.append(service)
@@ -68,6 +68,13 @@ class Gates:
                 tell(service, names)
             service.told_holds = names
         return free
+
+    def _concerned(self) -> list[Service]:
+        """Return the waiting services that something changed for, and take note that this was seen."""
+        moved, self.moved = self.moved, set()
+        after = (name for each in moved for name in self.graph.followed_by.get(each, ()))
+        names = dict.fromkeys((*moved, *after))
+        return [self._waiting[name] for name in names if name in self._waiting]
 
     def is_stranded(self, service: Service) -> bool:
         """Tell whether a waiting service needs one that does not come by itself."""
@@ -88,6 +95,7 @@ class Gates:
     def queue(self, service: Service, asked: Asked) -> None:
         """Let a service that is up be asked once nobody who must stop before it is left."""
         self._to_stop[service.spec.name] = asked
+        self.moved.add(service.spec.name)
 
     def is_queued(self, name: str) -> bool:
         """Tell whether a service is still to be asked to stop or restart."""
@@ -101,6 +109,7 @@ class Gates:
         """Let a service not stop after all; a restart that was asked for remains."""
         if self.is_to_stop(name):
             del self._to_stop[name]
+            self.moved.add(name)
 
     def stops_after(self, service: Service) -> tuple[str, ...]:
         """Return those that must stop before a service which is to stop and still runs."""

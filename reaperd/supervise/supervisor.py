@@ -200,7 +200,7 @@ class Supervisor:
         self._performer.perform(service, actions)
         self._gates.file(service)
         if (service.run.state, service.run.awaits) != (before.state, before.awaits):
-            self._gates.moved = True
+            self._gates.moved.add(service.spec.name)
         if service.at_rest():
             self.wishes.settled(service)
 
@@ -211,9 +211,8 @@ class Supervisor:
             self._look = True
             service.stuck = False
             self._post(service, asked(self._clock()))
-        if stoppable or not self._gates.moved:
+        if stoppable:
             return  # what stops may be what others wait for: they come next
-        self._gates.moved = False
         for service in self._gates.startable(self._tell_holds):
             self._post(service, RequirementsMet(self._clock()))
 

@@ -181,5 +181,7 @@ class Wishes:
 
 def _is_wanting(service: Service) -> bool:
     """Tell whether a service that others require is not there, and does not come by itself either."""
-    down = (service.at_rest() or service.run.want is Want.DOWN) and not service.leaving
+    if service.again or service.leaving:
+        return False  # it comes by itself, or must not come
+    down = service.at_rest() or service.run.want is Want.DOWN
     return down and not order.satisfies(service.run, service.spec)

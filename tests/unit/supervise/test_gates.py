@@ -21,6 +21,7 @@ def made(**requires: tuple[str, ...]) -> tuple[Gates, dict[str, Service]]:
 def enter(gates: Gates, service: Service, state: State, **more: object) -> None:
     """Let a service be in a state."""
     service.run = replace(service.run, state=state, **more)  # type: ignore[arg-type] # its own fields
+    gates.moved.add(service.spec.name)
     gates.file(service)
 
 

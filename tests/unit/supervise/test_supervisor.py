@@ -95,6 +95,27 @@ def test_a_dropped_service_is_forgotten_by_those_it_needed(make: Make) -> None:
     assert world.states() == {"db": State.STOPPED}
 
 
+def test_who_returns_while_it_leaves_is_not_asked_twice(make: Make) -> None:
+    """A restart of one that needs it leaves it to come by itself; then it can be stopped like any other."""
+    world = make(db={}, web={"requires": ("db",)})
+    world.children.stubborn.add("db")
+    wishes = world.supervisor.wishes
+    wishes.remove(["db"])
+    world.supervisor.look()
+    world.turn()
+    wishes.change(ServiceSpec("db", ("other",)))
+    world.supervisor.restart(["web"])
+    world.turn()
+    assert world.states() == {"db": State.STOPPING, "web": State.WAITING}
+    world.wait(10)
+    assert world.states() == {"db": State.RUNNING, "web": State.RUNNING}
+    assert not world.services["db"].again
+    world.children.stubborn.clear()
+    world.supervisor.stop(["db"])
+    world.turn()
+    assert world.states() == {"db": State.STOPPED, "web": State.STOPPED}
+
+
 class Ordered(RuleBasedStateMachine):
     """Services that need each other, and everything that users, processes and time can do to them."""
 
@@ -197,7 +218,7 @@ class Ordered(RuleBasedStateMachine):
         self.world.wait(30)
         assert not self.world.children.names()
         for name in supervisor.services:
-            assert is_settled("stop", name, supervisor.wishes)
+            assert is_settled("stop", name, supervisor.wishes), supervisor.services[name]
         self.world.close()
 
 
