@@ -54,7 +54,7 @@ class Reaper:
         "more",
     )
 
-    def __init__(self, leaf_run_of: Callable[[int], str | None]) -> None:
+    def __init__(self, leaf_run_of: Callable[[int], str | None] = lambda _pid: None) -> None:
         self._epoll = select.epoll()
         self._pid_of: dict[int, int] = {}
         self._pidfd_of: dict[int, int] = {}

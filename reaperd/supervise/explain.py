@@ -127,7 +127,8 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
 def spawn_problem(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:
     """Return what went wrong between fork and exec, and a hint where there is one."""
     doing, hint = _stage(cause, spec)
-    return f"{doing}: {os.strerror(cause.errno)}", hint
+    gone = cause.stage == "user" and cause.errno == errno.ENOENT
+    return f"{doing}: {'no such user or group' if gone else os.strerror(cause.errno)}", hint
 
 
 def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # noqa: PLR0911 - flat, one case a stage
@@ -204,7 +205,7 @@ def _exec_hint(number: int, spec: ServiceSpec) -> str | None:
         return f"{near} {key}" if near else key.strip("()")
     if stat.S_ISDIR(mode):
         return "that is a directory"
-    if not mode & 0o111:
+    if not mode & 0o111 and number != errno.ENOENT:
         return f"make it executable: chmod +x {program}"
     return _script_hint(program, number)
 

@@ -15,9 +15,11 @@ LAYERS: Final = (
     ("cli",),
     ("daemon",),
     ("verbs",),
+    ("scaling",),
     ("supervise", "control", "zombies"),
     ("policy", "loop", "children", "sd", "telemetry"),
     ("config", "model", "kernel"),
+    ("crontab",),
     ("errors", "units"),
 )
 RANK: Final = {part: rank for rank, parts in enumerate(reversed(LAYERS)) for part in parts}
@@ -28,6 +30,7 @@ HOMES: Final = {
     "structlog": {"telemetry"},
     "click": {"cli"},
     "h11": {"control"},
+    "cronsim": {"crontab"},
     "ctypes": {"kernel", "pid1"},
 }
 # Of the standard library, but not for this program: threads and fork do not go together, and another's event

@@ -5,7 +5,7 @@ The report of a child on its way to its program is a real pipe, so that a real p
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import cast
@@ -13,6 +13,7 @@ from typing import cast
 from reaperd.children.child import STAGES, StageFailed
 from reaperd.children.children import Adopted, Children, Ended
 from reaperd.children.fork import Forked
+from reaperd.children.plan import Descriptors
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import ServiceSpec
 
@@ -46,6 +47,7 @@ class FakeChildren:
         self.immortal = False
         self.kill_says = Progress.KILLED
         self.ended_runs: list[str] = []
+        self.emptied_fd = None  # there are no cgroups
         self._clock = clock
         self._pids = count(100)
         self._reaped: list[Ended] = []
@@ -91,8 +93,9 @@ class FakeChildren:
 
     # --- what a supervisor calls ------------------------------------------------------------------------
 
-    def spawn(self, spec: ServiceSpec, run_id: str) -> Forked | StageFailed:
+    def spawn(self, spec: ServiceSpec, run_id: str, descriptors: Descriptors = ()) -> Forked | StageFailed:
         """Fork, or fail as the test wants."""
+        assert not descriptors
         if isinstance(self.refusal, Exception):
             raise self.refusal
         if self.refusal is not None:
@@ -147,10 +150,12 @@ class FakeChildren:
         """Return who lives; as a line of /proc each has a pid."""
         return list(self.alive.values())
 
-    def signal_everybody(self, number: int) -> None:
-        """Note the signal at everybody."""
+    def signal_everybody(self, number: int, *, but: Iterable[str] = ()) -> None:
+        """Note the signal at everybody, but for some runs."""
+        spared = set(but)
         for child in self.alive.values():
-            child.signals.append(number)
+            if child.run_id not in spared:
+                child.signals.append(number)
 
     def signal_unclaimed(self, number: int) -> None:
         """Note the signal at who belongs to no run."""

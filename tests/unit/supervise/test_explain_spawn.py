@@ -33,7 +33,7 @@ SPEC: Final = ServiceSpec(
         ("limits", errno.EPERM, "setting its limits: Operation not permitted", "service.web.limits"),
         ("user", errno.EPERM, "becoming user www with group wheel: Operation", "only root"),
         ("user", errno.EINVAL, "becoming user www with group wheel: Invalid", "uid_map"),
-        ("user", errno.ENOENT, "becoming user www with group wheel: No such", "getent"),
+        ("user", errno.ENOENT, "becoming user www with group wheel: no such", "getent"),
         ("directory", errno.ENOENT, "chdir to /srv: No such file or directory", "service.web.directory"),
         (
             "directory",

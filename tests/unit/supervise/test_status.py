@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from reaperd.config.spec import ServiceSpec
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Exited, Run, State, Timer, Want
+from reaperd.supervise.gates import Gates
 from reaperd.supervise.service import Service
 from reaperd.supervise.status import rfc3339, rows
 from reaperd.supervise.world import Deadline
@@ -16,7 +17,7 @@ SPEC = ServiceSpec("web", ("web",))
 def test_a_row_says_what_is_known() -> None:
     """Under names that programs may rely on; absent values are None."""
     run = Run(State.RUNNING, Want.UP, failures=1, restarts=2, since_ns=40 * S)
-    [row] = rows([Service(SPEC, run, latest=7, main=7)], Timers(), 100 * S + 500_000_000)
+    [row] = rows([Service(SPEC, run, latest=7, main=7)], Gates(), Timers(), 100 * S + 500_000_000)
     since = row.pop("since")
     assert row == {
         "name": "web",
@@ -27,6 +28,9 @@ def test_a_row_says_what_is_known() -> None:
         "failures": 1,
         "uptime": 60.5,
         "why": None,
+        "status": None,
+        "next": None,
+        "waits_for": [],
     }
     assert isinstance(since, str)
     assert abs(datetime.fromisoformat(since).timestamp() - (time.time() - 60.5)) < 5
@@ -35,7 +39,7 @@ def test_a_row_says_what_is_known() -> None:
 def test_only_a_running_service_has_an_uptime() -> None:
     """And a pid only while the main process is not reaped, whatever the latest one was."""
     for state in set(State) - {State.RUNNING}:
-        [row] = rows([Service(SPEC, Run(state), latest=7)], Timers(), S)
+        [row] = rows([Service(SPEC, Run(state), latest=7)], Gates(), Timers(), S)
         assert (row["state"], row["uptime"], row["pid"]) == (state.value, None, None)
 
 
@@ -46,7 +50,7 @@ def test_a_waiting_service_says_when_it_is_tried_again() -> None:
     timers.arm(("web", Timer.STABLE), 101 * S)
     timers.arm(("db", Timer.BACKOFF), 102 * S)
     run = Run(State.BACKOFF, Want.UP, Exited(code=1), failures=2)
-    [row] = rows([Service(SPEC, run)], timers, 100 * S)
+    [row] = rows([Service(SPEC, run)], Gates(), timers, 100 * S)
     assert row["why"] == "exited with 1; failure 2 in a row, next try in 3s"
 
 

@@ -3,7 +3,10 @@ import pytest
 from reaperd.config.spec import ServiceSpec
 from reaperd.policy.words import Run, State
 from reaperd.supervise.service import Service
-from reaperd.supervise.waiting import PATIENCE_NS, Waiting, WaitingRoom, is_well
+from reaperd.supervise.settled import is_well
+from reaperd.supervise.waiting import PATIENCE_NS, Waiting, WaitingRoom
+from reaperd.supervise.wishes import Wishes
+from tests.support.fake_world import FakeWorld
 
 ALL = set(State)
 UP = {State.RUNNING, State.EXITED}
@@ -15,11 +18,19 @@ def in_state(state: State) -> Service:
     return Service(ServiceSpec("web", ("web",)), Run(state))
 
 
+def wishing(**states: State) -> Wishes:
+    """Return the wishes for services that are in these states."""
+    world = FakeWorld(ServiceSpec(name, (name,)) for name in states)
+    for name, state in states.items():
+        world.supervisor.services[name].run = Run(state)
+    world.close()
+    return world.supervisor.wishes
+
+
 def answered(room: WaitingRoom, now_ns: int = 0, **states: State) -> list[int]:
     """Return the tickets that are answered now."""
     tickets: list[int] = []
-    services = {name: in_state(state) for name, state in states.items()}
-    room.settled(services, now_ns, lambda ticket, _waiting: tickets.append(ticket))
+    room.settled(wishing(**states), now_ns, lambda ticket, _waiting: tickets.append(ticket))
     return tickets
 
 
@@ -88,5 +99,5 @@ def test_an_answer_may_let_another_ask_leave() -> None:
     room = WaitingRoom()
     for ticket in (1, 2):
         room.enter(ticket, Waiting("stop", ("web",)), 0)
-    room.settled({"web": in_state(State.STOPPED)}, 0, lambda _ticket, _waiting: room.leave(2))
+    room.settled(wishing(web=State.STOPPED), 0, lambda _ticket, _waiting: room.leave(2))
     assert room.next_ns() is None

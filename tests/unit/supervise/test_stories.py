@@ -14,7 +14,7 @@ from reaperd.loop.timers import Timers
 from reaperd.policy.words import State, Timer
 from reaperd.supervise import reload
 from reaperd.supervise.service import Service
-from reaperd.supervise.shutdown import KILLING_NS, REST_NS, SERVICES_NS, Phase, Shutdown
+from reaperd.supervise.shutdown import KILLING_NS, Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.names import EVENTS
@@ -43,10 +43,11 @@ class Machine:
         self.story: list[tuple[str, dict[str, object]]] = []
         world = World(self.children.as_children(), self.poller, self.timers, self.clock, self.log)
         self.supervisor = Supervisor(world)
-        self.shutdown = Shutdown(self.supervisor, world)
+        self.shutdown = Shutdown(self.supervisor, world, 90 * S)
         self.config = Config(Path("x.toml"), DaemonSpec(Path("s"), Path("d")), specs)
         for spec in specs:
-            self.supervisor.add(spec)
+            self.supervisor.wishes.add(spec)
+        self.supervisor.wishes.arrange(spec.name for spec in specs)
 
     def log(self, name: str, /, **keys: object) -> None:
         """Keep what is told, and hold it to the list of names."""
@@ -239,17 +240,13 @@ def test_a_fork_that_fails_is_tried_again_later(
 
 
 def test_a_stop_right_after_a_start_in_one_turn(machine: Machine) -> None:
-    """Ends down, also where the fork failed in between."""
-    for refusal in (None, StageFailed("fork", errno.EAGAIN)):
-        machine.children.refusal = refusal
-        machine.supervisor.start(["web"])
-        machine.supervisor.stop(["web"])
-        machine.turn()
-        if refusal is None:
-            machine.children.dies(machine.main(), 15)
-        machine.turn()
-        assert machine.state() is State.STOPPED
-        assert len(machine.timers) == 0
+    """Ends down, without a fork: the last wish was known before anything was done."""
+    machine.supervisor.start(["web"])
+    machine.supervisor.stop(["web"])
+    machine.turn()
+    assert machine.state() is State.STOPPED
+    assert machine.children.forks == []
+    assert len(machine.timers) == 0
 
 
 def test_a_bug_over_one_service_does_not_forget_the_others(machine: Machine) -> None:
@@ -428,9 +425,10 @@ def test_asking_for_the_end_again_hurries(machine: Machine) -> None:
     assert machine.shutdown.phase is Phase.DONE
 
 
-def test_the_end_keeps_the_longest_grace_of_all() -> None:
+def test_the_end_keeps_a_grace_that_fits_into_its_own_time() -> None:
     """A service that may take ten minutes has ten minutes."""
     machine = Machine(WEB, replace(DB, stop=Stop(15, 600 * S)))
+    machine.shutdown.timeout_ns = 700 * S
     machine.up("web", "db")
     machine.shutdown.ask("SIGTERM")
     machine.turn()
@@ -450,8 +448,7 @@ def test_a_process_that_cannot_be_killed_does_not_keep_the_daemon(machine: Machi
     machine.shutdown.ask("SIGTERM")
     machine.turn()
     for phase, duration_ns in (
-        (Phase.REST, 5 * S + SERVICES_NS),
-        (Phase.KILLING, REST_NS),
+        (Phase.KILLING, 90 * S),
         (Phase.DONE, KILLING_NS),
     ):
         assert machine.shutdown.deadline_ns is not None

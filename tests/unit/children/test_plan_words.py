@@ -1,4 +1,5 @@
 import os
+import resource
 from dataclasses import replace
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_service_may_set_such_a_name_itself() -> None:
 def test_limits_and_mask_are_the_callers() -> None:
     """The daemon's own larger limit and its blocked signals end with it."""
     plan = make_plan(SPEC, "r.1", CALLER)
-    assert (plan.nofile, plan.mask) == (CALLER.nofile, CALLER.mask)
+    assert (dict(plan.limits), plan.mask) == ({resource.RLIMIT_NOFILE: CALLER.nofile}, CALLER.mask)
 
 
 def test_directory_and_identity_are_none_where_nothing_is_said() -> None:
