@@ -113,9 +113,10 @@ def test_everything_in_the_list_is_told() -> None:
         given[name] |= keys
     for name in _ABOUT_MAIN:
         given[name].add("pid")
-    for name in given:
-        if name.startswith("helper."):
-            given[name].add("errand")
+    for name, keys in given.items():
+        keys.update({"errand"} if name.startswith("helper.") else ())
+    given["service.exited"] |= {"code", "signal", "core"}  # pairs that stand in a name of their own
+    given["service.not_ready"] |= {"pid", "reason"}  # what `perform` knows of its tries
     given["service.spawn_failed"] |= {"problem", "hint"}  # sentences are `perform`'s
     given["daemon.reloaded"] |= EVENTS["daemon.reloaded"][1]  # a dictionary that the answer shares
     assert {name for _, name, _ in told()} == set(EVENTS)
