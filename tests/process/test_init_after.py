@@ -177,7 +177,9 @@ def test_processes_put_into_the_namespace_have_the_grace_too() -> None:
     """What a container engine's exec has put beside CMD is no child of init, and is waited for."""
     if os.geteuid() != 0 or shutil.which("nsenter") is None:
         pytest.skip("needs root and nsenter")
-    slow = "trap 'sleep 0.4; echo ended' TERM; echo ready; sleep 1000 & wait; wait"
+    # Ready is said once the sleep is itself: it would miss a signal that came before, and outlast its shell.
+    asleep = "sleep 1000 & until grep -qx sleep /proc/$!/comm; do :; done"
+    slow = f"trap 'sleep 0.4; echo ended' TERM; {asleep}; echo ready; wait; wait"
     with started(in_namespace("-q", "--grace", LONG, "--", *says(signal.SIGUSR1, 7))) as init:
         init.line()
         beside = subprocess.Popen(
