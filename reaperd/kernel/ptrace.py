@@ -206,10 +206,10 @@ def rseq_area(tid: int) -> int:
     return int(_RSEQ.unpack(buffer.raw)[0])
 
 
-def read_memory(pid: int, address: int, length: int) -> bytes | None:
-    """Return memory of a process that we trace; None where nothing is mapped: proc_pid_mem(5)."""
+def read_memory(tid: int, address: int, length: int) -> bytes | None:
+    """Return memory of a thread that we trace; None where nothing is mapped: proc_pid_mem(5)."""
     try:
-        fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(fd, length, address)
         finally:
@@ -219,10 +219,10 @@ def read_memory(pid: int, address: int, length: int) -> bytes | None:
     return data if len(data) == length else None
 
 
-def write_memory(pid: int, address: int, data: bytes) -> bool:
-    """Write into a process that we trace; False where that is impossible."""
+def write_memory(tid: int, address: int, data: bytes) -> bool:
+    """Write into the memory of a thread that we trace; False where that is impossible."""
     try:
-        fd = os.open(f"/proc/{pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
         try:
             return os.pwrite(fd, data, address) == len(data)
         finally:

@@ -91,7 +91,7 @@ class Held:
         """
         self.since = time.monotonic()
         self.pid: Final = pid
-        self._tid = tid
+        self.tid: Final = tid
         registers = ptrace.registers(tid)
         layout = layout_of(registers, os.uname().machine)
         if layout is None:
@@ -113,10 +113,10 @@ class Held:
         kernel/rseq.c). It forgets the section once the thread is elsewhere, as in our call; so this is ours
         to do.
         """
-        area = 0 if self._call is not None else ptrace.rseq_area(self._tid)
-        pointer = ptrace.read_memory(self.pid, area + 8, 8) if area else None
+        area = 0 if self._call is not None else ptrace.rseq_area(self.tid)
+        pointer = ptrace.read_memory(self.tid, area + 8, 8) if area else None
         section = int.from_bytes(pointer, "little") if pointer else 0
-        data = ptrace.read_memory(self.pid, section, 32) if section else None
+        data = ptrace.read_memory(self.tid, section, 32) if section else None
         if data is None:
             return registers
         start, length, abort = (int.from_bytes(data[at : at + 8], "little") for at in (8, 16, 24))
@@ -126,9 +126,9 @@ class Held:
     def _find_gadget(self) -> int:
         layout, length = self.layout, len(self.layout.gadget)
         likely = layout.likely_gadget(self._saved)
-        if likely is not None and ptrace.read_memory(self.pid, likely, length) == layout.gadget:
+        if likely is not None and ptrace.read_memory(self.tid, likely, length) == layout.gadget:
             return likely
-        for start, end in _executable(self.pid):
+        for start, end in _executable(self.tid):
             found = self._search(start, end)
             if found is not None:
                 return found
@@ -138,7 +138,7 @@ class Held:
     def _search(self, start: int, end: int) -> int | None:
         layout = self.layout
         for chunk in range(start, min(end, start + _SEARCHED_BYTES), _CHUNK_BYTES):
-            data = ptrace.read_memory(self.pid, chunk, min(_CHUNK_BYTES, end - chunk)) or b""
+            data = ptrace.read_memory(self.tid, chunk, min(_CHUNK_BYTES, end - chunk)) or b""
             at = data.find(layout.gadget)
             while at >= 0:
                 if at % layout.step == 0 and chunk + at != layout.pc(self._saved):
@@ -160,20 +160,20 @@ class Held:
         """
         try:
             if not self._is_written:
-                ptrace.set_signal_mask(self._tid, self._blocked)
+                ptrace.set_signal_mask(self.tid, self._blocked)
                 self._is_written = True
-            ptrace.set_registers(self._tid, self.layout.calling(self._saved, self._gadget, number, arguments))
+            ptrace.set_registers(self.tid, self.layout.calling(self._saved, self._gadget, number, arguments))
             self._to_call()  # on the way in
             self._to_call()  # on the way out
-            return self.layout.result(ptrace.registers(self._tid))
+            return self.layout.result(ptrace.registers(self.tid))
         except KernelError as error:
             raise _lost(error) from error
 
     def _to_call(self) -> None:
-        ptrace.to_next_call(self._tid)
+        ptrace.to_next_call(self.tid)
         is_late = False
         while True:
-            stop = ptrace.next_stop(self._tid, time.monotonic() + _PATIENCE_S)
+            stop = ptrace.next_stop(self.tid, time.monotonic() + _PATIENCE_S)
             match stop:
                 case AtCall():
                     return
@@ -184,12 +184,12 @@ class Held:
                 case AtSignal(number) if number in _FAULTS:
                     raise Faulted  # not handed on: it was for our call, not for the program
                 case AtSignal(number):  # SIGSTOP alone cannot be blocked
-                    ptrace.to_next_call(self._tid, number)
+                    ptrace.to_next_call(self.tid, number)
                 case Interrupted():
-                    ptrace.to_next_call(self._tid)
+                    ptrace.to_next_call(self.tid)
                 case None:
                     is_late = True
-                    ptrace.interrupt(self._tid)
+                    ptrace.interrupt(self.tid)
 
     def let_go(self) -> float:
         """Restore it and let it run; return for how many seconds it was held.
@@ -199,38 +199,38 @@ class Held:
         """
         try:
             if self._is_written:
-                ptrace.set_registers(self._tid, self._saved)
-                ptrace.set_signal_mask(self._tid, self._mask)
+                ptrace.set_registers(self.tid, self._saved)
+                ptrace.set_signal_mask(self.tid, self._mask)
                 self._to_verdict()
             self._make_anew()
-            ptrace.detach(self._tid)
+            ptrace.detach(self.tid)
         except KernelError as error:
             raise _lost(error) from error
         return time.monotonic() - self.since
 
     def _to_verdict(self) -> None:
         """Let it stop where the kernel judges the verdict of an interrupted call; signals pass."""
-        ptrace.interrupt(self._tid)
-        ptrace.go_on(self._tid)
+        ptrace.interrupt(self.tid)
+        ptrace.go_on(self.tid)
         while True:
-            stop = ptrace.next_stop(self._tid, time.monotonic() + _PATIENCE_S)
+            stop = ptrace.next_stop(self.tid, time.monotonic() + _PATIENCE_S)
             match stop:
                 case Interrupted():
                     return
                 case Ended():
                     raise Lost
                 case AtSignal(number):
-                    ptrace.go_on(self._tid, number)
+                    ptrace.go_on(self.tid, number)
                 case AtCall():
-                    ptrace.go_on(self._tid)
+                    ptrace.go_on(self.tid)
                 case None:
-                    ptrace.interrupt(self._tid)
+                    ptrace.interrupt(self.tid)
 
     def _make_anew(self) -> None:
         """Make a call that was given up for our interruption once more, unless a signal waits anyway."""
-        registers = ptrace.registers(self._tid)
-        if self.layout.given_up(registers, self._call) and not _signal_waits(self.pid, self._tid):
-            ptrace.set_registers(self._tid, self.layout.again(registers, self._call))
+        registers = ptrace.registers(self.tid)
+        if self.layout.given_up(registers, self._call) and not _signal_waits(self.pid, self.tid):
+            ptrace.set_registers(self.tid, self.layout.again(registers, self._call))
 
 
 def hold(target: Target, within_s: float, *, force: bool) -> Held:
@@ -356,10 +356,13 @@ def _signal_waits(pid: int, tid: int) -> bool:
     return bool((word["SigPnd"] | word["ShdPnd"]) & ~word["SigBlk"] & ~ignored)
 
 
-def _executable(pid: int) -> list[tuple[int, int]]:
-    """Return where its program text stands, the kernel's own vDSO first: proc_pid_maps(5)."""
+def _executable(tid: int) -> list[tuple[int, int]]:
+    """Return where a thread's program text stands, the kernel's own vDSO first: proc_pid_maps(5).
+
+    Asked of the thread: a leader that has ended shows no memory, though its threads still run in it.
+    """
     found = []
-    for line in (procfs.read_permitted(f"/proc/{pid}/maps", 16 << 20) or b"").split(b"\n"):
+    for line in (procfs.read_permitted(f"/proc/{tid}/maps", 16 << 20) or b"").split(b"\n"):
         words = line.split(None, 5)
         if len(words) >= 5 and words[1][:1] == b"r" and words[1][2:3] == b"x":
             name = words[5] if len(words) > 5 else b""

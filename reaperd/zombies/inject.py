@@ -83,25 +83,25 @@ def forget_children(held: Held, *, undo: bool) -> bool:
     """
     word = 4 if held.layout.name == "i386" else 8  # struct sigaction of the kernel: handler, then flags
     size = 4 * word + 8
-    before = ptrace.read_memory(held.pid, held.scratch, size)
-    if before is None or not ptrace.write_memory(held.pid, held.scratch, before):
+    before = ptrace.read_memory(held.tid, held.scratch, size)
+    if before is None or not ptrace.write_memory(held.tid, held.scratch, before):
         raise Refused("no-scratch", "there is no room below its stack")
     try:
         flags = _flags(held, word)
         wanted = flags & ~SA_NOCLDWAIT if undo else flags | SA_NOCLDWAIT
-        ptrace.write_memory(held.pid, held.scratch + word, wanted.to_bytes(word, "little"))
+        ptrace.write_memory(held.tid, held.scratch + word, wanted.to_bytes(word, "little"))
         if held.call(held.layout.numbers.rt_sigaction, (signal.SIGCHLD, held.scratch, 0, 8)) < 0:
             raise Refused("refused", "it may not change what it does about SIGCHLD")
         return _flags(held, word) == wanted
     finally:
-        ptrace.write_memory(held.pid, held.scratch, before)
+        ptrace.write_memory(held.tid, held.scratch, before)
 
 
 def _flags(held: Held, word: int) -> int:
     """Let it read its own disposition of SIGCHLD into the scratch place, and return the flags."""
     if held.call(held.layout.numbers.rt_sigaction, (signal.SIGCHLD, 0, held.scratch, 8)) < 0:
         raise Refused("refused", "it may not read what it does about SIGCHLD")
-    return int.from_bytes(ptrace.read_memory(held.pid, held.scratch + word, word) or b"", "little")
+    return int.from_bytes(ptrace.read_memory(held.tid, held.scratch + word, word) or b"", "little")
 
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:  # Any: JSON

@@ -39,6 +39,10 @@ def _item(zombie: Zombie) -> dict[str, Any]:  # Any: JSON
         "core_dumped": zombie.core_dumped,
         "threads": zombie.threads,
         "ppid": zombie.ppid,
+        "inner_pid": zombie.inner_pid or None,
+        "cgroup": None if zombie.place.cgroup is None else decodable(zombie.place.cgroup),
+        "container": None if zombie.place.container is None else decodable(zombie.place.container),
+        "pod": zombie.place.pod,
         "cause": {
             "name": zombie.cause.name,
             "leak": zombie.cause.is_leak,
