@@ -75,7 +75,10 @@ def explain(zombie: ZombieFacts, parent: ParentFacts | None) -> Cause:
 
 
 def _end_parent(parent: ParentFacts) -> str:
-    return f"mend it, or end it, so that init collects its zombies: kill {parent.pid}"
+    return (
+        f"let it collect them: reaperd reap --parent {parent.pid} --yes; "
+        f"or mend it, or end it, so that init does: kill {parent.pid}"
+    )
 
 
 # --- the zombie itself ----------------------------------------------------------------------------------
