@@ -31,15 +31,18 @@ def _unshare() -> None:
 def lazy_init(report: int) -> None:
     """Be the parent of an init that adopts a zombie and lets it be."""
     _unshare()
+    told, tells = os.pipe()
 
     def init() -> None:
         def middle() -> None:
             fork(lambda: time.sleep(0.1), is_bound=False)
 
         os.waitpid(fork(middle), 0)
+        os.write(tells, b".")
         forever()
 
     pid = fork(init)
+    os.read(told, 1)  # the one in the middle has been a zombie too, for a moment
     say(report, "init", pid)
     say(report, "zombie", _first_zombie_of(pid))
     say(report, "ready", 0)

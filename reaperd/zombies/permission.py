@@ -91,7 +91,7 @@ def _credentials(pid: int, status: dict[str, str], mine: dict[str, str]) -> tupl
     if more:
         return f"process {pid} has capabilities that we lack ({more:#x})", _AS_ROOT
     try:
-        owner = Path(f"/proc/{pid}/task").stat().st_uid
+        owner = Path(f"/proc/{pid}/status").stat().st_uid  # root of who may not be dumped: proc(5)
     except OSError:
         return None
     if str(owner) not in uid:
