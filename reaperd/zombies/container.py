@@ -49,15 +49,10 @@ def place_of(cgroup: str | None) -> Place:
     )
 
 
-def read_place(pid: int, parent: int) -> Place:
-    """Return where a zombie lived: its own cgroup, or its parent's where the kernel has forgotten it."""
-    return place_of(_cgroup(pid) or (_cgroup(parent) if parent else None) or None)
-
-
-def _cgroup(pid: int) -> str:
-    """Return the path that says most; empty where all say no more than the root."""
-    data = procfs.read_permitted(f"/proc/{pid}/cgroup", _BYTES) or b""
-    paths = [line.split(":", 2)[2] for line in os.fsdecode(data).splitlines() if line.count(":") >= 2]
-    unified = next((line for line in os.fsdecode(data).splitlines() if line.startswith("0::")), "0::/")[3:]
+def read_cgroup(pid: int) -> str | None:
+    """Return the path that says most about where a process lives; None where none says more than the root."""
+    data = os.fsdecode(procfs.read_permitted(f"/proc/{pid}/cgroup", _BYTES) or b"")
+    paths = [line.split(":", 2)[2] for line in data.splitlines() if line.count(":") >= 2]
+    unified = next((line[3:] for line in data.splitlines() if line.startswith("0::")), "/")
     told = unified if unified != "/" else max(paths, key=len, default="/")
-    return "" if told == "/" else told
+    return None if told == "/" else told

@@ -21,7 +21,7 @@ import psutil
 
 from reaperd.errors import Exit, KernelError, ReaperdError
 from reaperd.kernel import procfs, wait
-from reaperd.zombies.container import NOWHERE, Place, read_place
+from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
 from reaperd.zombies.explain import Cause, explain
 from reaperd.zombies.facts import ZombieFacts, parent_facts, zombie_facts
 
@@ -134,12 +134,13 @@ def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
 class _Look:
     """What several zombies of one scan share: the time, and what was read of their parents."""
 
-    __slots__ = ("_counts", "_facts", "_now_ms", "_parents")
+    __slots__ = ("_cgroups", "_counts", "_facts", "_now_ms", "_parents")
 
     def __init__(self, found: Sequence[procfs.Stat]) -> None:
         self._counts = Counter(stat.ppid for stat in found)
         self._parents = {ppid: _parent(ppid) for ppid in self._counts}
         self._facts = {ppid: parent_facts(ppid) if ppid else None for ppid in self._counts}
+        self._cgroups = {ppid: read_cgroup(ppid) if ppid else None for ppid in self._counts}
         self._now_ms = _scheduler_now_ms() if found else None
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
@@ -154,7 +155,7 @@ class _Look:
         at_least_s = self._at_least_s(stat)
         status = stat.exit_code if procfs.may_inspect(stat.pid) else None
         facts = self._facts_of(stat, stat.age_s if at_least_s is None else at_least_s)
-        place = read_place(stat.pid, stat.ppid)
+        cgroup = read_cgroup(stat.pid) or self._cgroups[stat.ppid]  # version 1 forgets that of the dead
         if not is_zombie or facts is None or not _is_still_there(stat):
             return None
         return Zombie(
@@ -175,7 +176,7 @@ class _Look:
             cause=explain(facts, self._facts[stat.ppid]),
             inner_pid=facts.inner_pid,
             tracer=facts.holder,
-            place=place,
+            place=place_of(cgroup),
         )
 
     def _at_least_s(self, stat: procfs.Stat) -> float | None:

@@ -84,6 +84,23 @@ def test_its_own_call_goes_on(call: str) -> None:
         assert parent.leave() == 0
 
 
+def test_calls_without_an_end_beside_gdb() -> None:
+    """A blocking read and sigsuspend wait on, injected into or debugged, for what they wait for."""
+    need_program("gdb")
+    with blocked("read") as ours, blocked("read") as theirs, blocked("sigsuspend") as suspended:
+        gdb = debug(theirs)
+        assert inject(ours) == inject(suspended) == ["reaped"]
+        gdb.wait(WITHIN_S * 3)
+        assert state_of(theirs.zombies[0]) is None
+        for parent in (ours, theirs):
+            assert parent.process.stdin is not None
+            os.write(parent.process.stdin.fileno(), b"x")
+            assert parent.ended().result == 1
+        wait_until(lambda: call_of(suspended.pid) == 130, "sigsuspend to be made anew")
+        os.kill(suspended.pid, signal.SIGUSR1)
+        assert suspended.ended().errno == EINTR
+
+
 @pytest.mark.parametrize("call", ["sleep", "epoll_wait", "futex"])
 def test_beside_gdb(call: str) -> None:
     """Where gdb collects it too, epoll_wait ends early with EINTR; injected, it does not."""
