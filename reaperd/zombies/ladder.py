@@ -125,7 +125,7 @@ def _gdb(actor: int) -> Rung:
         Method.GDB,
         actor,
         f"stop process {actor} with gdb and let it call waitpid",
-        "all its threads stand still for up to a second, calls such as epoll_wait end with EINTR, and a "
+        "all its threads stand still for up to a second, sleeping calls may end with errors, and a "
         "seccomp filter against wait4 kills it; it never learns this exit status",
     )
 
