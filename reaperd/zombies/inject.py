@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from reaperd.errors import KernelError
 from reaperd.kernel import procfs, ptrace, signals, wait
-from reaperd.zombies.hold import Faulted, Held, Lost, Refused, Target, hold
+from reaperd.zombies.attach import hold
+from reaperd.zombies.hold import Faulted, Held, Lost, Refused, Target
 
 SA_NOCLDWAIT: Final = 2  # sigaction(2): children that end leave no zombie
 

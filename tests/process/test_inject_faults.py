@@ -16,7 +16,8 @@ import pytest
 
 from reaperd.kernel import procfs, signals
 from reaperd.zombies import helper
-from reaperd.zombies.hold import Held, Lost, Target, hold
+from reaperd.zombies.attach import hold
+from reaperd.zombies.hold import Held, Lost, Target
 from reaperd.zombies.inject import Victim, collect
 from tests.support.blocked import blocked, victim_of
 from tests.support.processes import (
