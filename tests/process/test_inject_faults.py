@@ -17,12 +17,13 @@ import pytest
 from reaperd.kernel import procfs, signals
 from reaperd.zombies import helper
 from reaperd.zombies.attach import hold
-from reaperd.zombies.hold import Held, Lost, Target
+from reaperd.zombies.hold import Faulted, Held, Lost, Target
 from reaperd.zombies.inject import Victim, collect
 from tests.support.blocked import blocked, victim_of
 from tests.support.processes import (
     ROOT,
     call_in_pid_namespace,
+    call_in_process,
     fork_child,
     need_root,
     owned,
@@ -286,3 +287,54 @@ def _inject_one(pid: int, start_time: int, zombie: int, said: list[str]) -> None
 def test_no_signal_is_lost_in_a_rain_of_them() -> None:
     """Each of some thousand queued signals reaches the parent's handler, injected into or not."""
     assert call_in_pid_namespace(_several_signals, within_s=120, is_storm=True) == [True, True]
+
+
+def _frozen_in_the_middle(folder: str) -> list[Any]:
+    """Freeze a parent that is held already; return what came of its zombies, and its state when thawed."""
+    cgroup = Path(folder)
+    pipes = _Pipes()
+    with owned_child(partial(_parent, pipes.report, pipes.orders, lambda _: None)) as parent:
+        pids = [int(word) for word in os.read(pipes.hears, 64).split()]
+        victims = [victim_of(pid) for pid in pids]
+        (cgroup / "cgroup.procs").write_text(str(parent))
+        held = _held(parent)
+        said: dict[int, str] = {}
+
+        def freezing() -> Iterator[Victim]:
+            yield victims[0]
+            (cgroup / "cgroup.freeze").write_text("1")
+            yield victims[1]
+
+        faulted = False
+        try:
+            collect(held, freezing(), said)
+        except Faulted:
+            faulted = True
+        held.let_go()
+        (cgroup / "cgroup.freeze").write_text("0")
+        pipes.order()  # its other thread runs
+        return [
+            said.get(pids[0]),
+            said.get(pids[1]),
+            faulted,
+            _is_traced(parent),
+            state_of(parent) in ("S", "R"),
+        ]
+
+
+def test_the_parent_is_frozen_in_the_middle(tmp_path: Path) -> None:
+    """What was not done is told, it is restored all the same, and goes on when it is thawed."""
+    need_root()
+    roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
+    root = next((root for root in roots if (root / "cgroup.procs").exists()), None)
+    if root is None:
+        pytest.skip("no cgroup v2 hierarchy is mounted")
+    folder = root / f"reaperd-test-{os.getpid()}-{tmp_path.name}"
+    folder.mkdir()
+    try:
+        answer = call_in_process(_frozen_in_the_middle, str(folder))
+    finally:
+        (folder / "cgroup.freeze").write_text("0")
+        wait_until(lambda: "populated 0" in (folder / "cgroup.events").read_text(), "the cgroup to be empty")
+        folder.rmdir()
+    assert answer == ["reaped", None, True, False, True]
