@@ -50,6 +50,28 @@ _WAIT: Final = click.option(
 )
 
 
+def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return a duration such as 500ms or 1m30s as seconds; a callback of options."""
+    from reaperd.units import parse_duration  # noqa: PLC0415  # only where an option is used
+
+    if value is None:
+        return None
+    try:
+        return parse_duration(value) / 1e9
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+_TIMEOUT: Final = click.option(
+    "--timeout",
+    callback=seconds,
+    default="5s",
+    show_default=True,
+    metavar="T",
+    help="How long a process may take to stop or to end.",
+)
+
+
 def socket_option(function: _Function) -> _Function:
     """Add --socket."""
     return _SOCKET(function)
@@ -58,6 +80,11 @@ def socket_option(function: _Function) -> _Function:
 def json_option(function: _Function) -> _Function:
     """Add --json."""
     return _JSON(function)
+
+
+def timeout_option(function: _Function) -> _Function:
+    """Add --timeout."""
+    return _TIMEOUT(function)
 
 
 def wait_option(function: _Function) -> _Function:

@@ -31,6 +31,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "shutdown": ("actions", "Stop every service, then the daemon."),
     "tree": ("tree", "Show processes by session and process group."),
     "zombies": ("zombies", "Find zombies, and who should have reaped them."),
+    "reap": ("reap", "Clear zombies whose parents do not, gentlest remedy first."),
+    "cure": ("cure", "Let a parent leave no more zombies."),
+    "specimen": ("specimen", "Make a real zombie of one kind, to look at."),
     "init": ("init", "Be the init of a container: run one command, reap everything."),
 }
 _WRITING: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})  # write(2)

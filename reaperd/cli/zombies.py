@@ -1,12 +1,19 @@
 """reaperd zombies: every zombie on this machine."""
 
-from typing import TYPE_CHECKING, Final
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reaperd.cli.command import Command, json_option
+from reaperd.cli.command import Command, json_option, seconds
 from reaperd.cli.render import Column, Screen, cell, printable, put, put_json, span, stdout_screen, table
-from reaperd.errors import Exit
+from reaperd.errors import Exit, ReaperdError
 
 if TYPE_CHECKING:
     from reaperd.zombies.scan import Scan, Zombie
@@ -19,38 +26,134 @@ _COLUMNS: Final = (
     Column("ENDED BY"),
     Column("PARENT"),
 )
+_BY_COLUMNS: Final = (
+    Column("ZOMBIES", right=True),
+    Column("LEAKS", right=True),
+    Column("OLDEST", right=True),
+    Column("OF"),
+)
+_TREND_COLUMNS: Final = (
+    Column("ZOMBIES", right=True),
+    Column("NEW/MIN", right=True),
+    Column("TREND", styles={"leak": "\x1b[31m"}),
+    Column("PARENT"),
+)
 _LONGEST_NAME: Final = 24  # more would push the parent off the screen
+_SCHEMA_WATCH: Final = "reaperd.zombies.watch/1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which zombies are meant, and in which form they are shown."""
+
+    pids: frozenset[int]
+    older_s: float | None
+    as_json: bool
+
+    def look(self) -> "Scan":
+        """Return what is meant of what is there."""
+        from reaperd.zombies.scan import scan  # noqa: PLC0415  # the help does without psutil
+
+        found = scan()
+        return replace(found, zombies=tuple(zombie for zombie in found.zombies if self._is_meant(zombie)))
+
+    def _is_meant(self, zombie: "Zombie") -> bool:
+        since_s = zombie.at_most_s if zombie.at_least_s is None else zombie.at_least_s
+        is_old = self.older_s is None or since_s >= self.older_s
+        return is_old and (not self.pids or zombie.pid in self.pids)
 
 
 @click.command(
     cls=Command,
-    exits="0: there is none. 1: there are some. 2: could not look.",
+    exits=(
+        "0: there is none. 1: there are some. 2: could not look. "
+        "With --warn or --critical: 0 fine, 1 warning, 2 critical, 3 could not look."
+    ),
     examples=(
         "reaperd zombies",
+        "reaperd zombies --by container",
+        "reaperd zombies --watch 10",
+        "reaperd zombies --older-than 1m --warn 0 --critical 20",
+        "reaperd zombies --prometheus --output /var/lib/node_exporter/zombies.prom",
         "reaperd zombies --json | jq '.items[].ppid'",
-        "watch -n 5 reaperd zombies",
     ),
 )
+@click.argument("pids", metavar="[PID]...", nargs=-1, type=click.IntRange(min=1))
+@click.option("--tree", "is_tree", is_flag=True, help="Show them below their parents and ancestors.")
+@click.option(
+    "--watch",
+    "every_s",
+    is_flag=False,
+    flag_value="2",
+    metavar="[SECONDS]",
+    callback=seconds,
+    help="Look again and again: new ones per minute and parent, leak or constant stock.",
+)
+@click.option(
+    "--by", type=click.Choice(["parent", "user", "container", "cgroup"]), help="Count them by this."
+)
+@click.option(
+    "--older-than", "older_s", callback=seconds, metavar="T", help="Only those that have been one so long."
+)
+@click.option("--warn", type=click.IntRange(min=0), metavar="N", help="Warn if more than N stay.")
+@click.option("--critical", type=click.IntRange(min=0), metavar="N", help="Critical if more than N stay.")
+@click.option("--prometheus", "is_metrics", is_flag=True, help="Print metrics for a textfile collector.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="With --prometheus: replace this file at once."
+)
 @json_option
-def zombies(*, as_json: bool) -> int:
+def zombies(
+    pids: tuple[int, ...],
+    *,
+    older_s: float | None,
+    as_json: bool,
+    **form: Any,  # noqa: ANN401  # the other options, taken apart below
+) -> int:
     """List every zombie: who it was, since when, how it ended, whose fault it is, and what would help.
 
     The time is counted by the scheduler's clock, which stands still while the machine is suspended. Where the
     kernel does not tell it, the time since the start of the process bounds it from above and is marked "<".
 
     A process whose first thread has ended while others live looks like a zombie in ps; it is listed and not
-    counted, for there is nothing to collect.
+    counted, for there is nothing to collect. Zombies in transit, which may be collected at any moment, are no
+    leak: --warn, --critical and --watch leave them out.
     """
-    # Imported here: the help does without psutil.
-    from reaperd.zombies import report  # noqa: PLC0415
-    from reaperd.zombies.scan import scan  # noqa: PLC0415
+    asked = _Asked(frozenset(pids), older_s, as_json)
+    is_check = form["warn"] is not None or form["critical"] is not None
+    chosen = [
+        form["is_tree"],
+        form["every_s"] is not None,
+        form["by"] is not None,
+        is_check,
+        form["is_metrics"],
+    ]
+    if sum(chosen) > 1:
+        raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
+    if form["output"] is not None and not form["is_metrics"]:
+        raise click.UsageError("--output goes with --prometheus")
+    if form["every_s"] is not None:
+        return _watch(asked, form["every_s"])
+    if is_check:
+        return _check(asked, form["warn"], form["critical"])
+    found = asked.look()
+    if form["is_metrics"]:
+        _metrics(found, form["output"])
+    elif form["by"] is not None:
+        _count(found, form["by"], as_json=as_json)
+    elif form["is_tree"] and not as_json:
+        _tree(found)
+    else:
+        _list(found, as_json=as_json)
+    return Exit.FAILED if found.collectable else Exit.OK
 
-    found = scan()
+
+def _list(found: "Scan", *, as_json: bool) -> None:
+    from reaperd.zombies import report  # noqa: PLC0415  # see above
+
     if as_json:
         put_json(report.as_json(found))
     else:
         put(as_text(found, stdout_screen()))
-    return Exit.FAILED if found.collectable else Exit.OK
 
 
 def as_text(found: "Scan", screen: Screen) -> str:
@@ -76,3 +179,96 @@ def _row(zombie: "Zombie") -> tuple[str, ...]:
         ending(zombie),
         printable(decodable(parent_words(zombie))),
     )
+
+
+def _tree(found: "Scan") -> None:
+    from reaperd.zombies.lineage import lines_of  # noqa: PLC0415  # see above
+    from reaperd.zombies.report import remarks  # noqa: PLC0415  # see above
+
+    put("".join(f"{printable(line)}\n" for line in [*lines_of(found.zombies), *remarks(found)]))
+
+
+def _count(found: "Scan", by: str, *, as_json: bool) -> None:
+    from reaperd.zombies.digest import By, grouped, groups_as_json  # noqa: PLC0415  # see above
+
+    groups = grouped(found.collectable, By(by))
+    if as_json:
+        put_json(groups_as_json(groups, By(by)))
+        return
+    rows = [(str(g.count), str(g.leaks), span(g.oldest_s), cell(g.key)) for g in groups]
+    put(table(_BY_COLUMNS, rows, stdout_screen()) if rows else "No zombies.\n")
+
+
+def _check(asked: _Asked, warn: int | None, critical: int | None) -> int:
+    from reaperd.zombies.digest import UNKNOWN, verdict  # noqa: PLC0415  # see above
+
+    try:
+        status, line = verdict(asked.look(), warn, critical)
+    except ReaperdError as error:
+        status, line = UNKNOWN, f"ZOMBIES UNKNOWN - {error.message.replace('|', '/')}"
+    put(f"{printable(line)}\n")
+    return status
+
+
+def _watch(asked: _Asked, every_s: float) -> int:
+    """Look until Ctrl-C; nothing is printed twice, so that a log of it can be read."""
+    from reaperd.zombies.trend import Trends  # noqa: PLC0415  # see above
+
+    trends = Trends()
+    if asked.as_json:
+        put(json.dumps({"schema": _SCHEMA_WATCH}) + "\n")
+    while True:
+        found = asked.look()
+        seen = trends.look(found.collectable, time.monotonic())
+        if asked.as_json:
+            items = [
+                {
+                    "parent": trend.parent,
+                    "count": trend.count,
+                    "per_minute": None if trend.per_minute is None else round(trend.per_minute, 3),
+                    "trend": trend.word,
+                }
+                for trend in seen
+            ]
+            put(json.dumps({"count": len(found.collectable), "items": items}) + "\n")
+        else:
+            rows = [
+                (
+                    str(t.count),
+                    "-" if t.per_minute is None else f"{t.per_minute:.1f}",
+                    cell(t.word),
+                    cell(t.parent),
+                )
+                for t in seen
+            ]
+            now = time.strftime("%H:%M:%S")
+            put(f"{now}  {len(found.collectable)} zombies\n")
+            put(table(_TREND_COLUMNS, rows, stdout_screen()) + "\n" if rows else "")
+        _flush()
+        time.sleep(every_s)
+
+
+def _flush() -> None:
+
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _metrics(found: "Scan", output: Path | None) -> None:
+    from reaperd.zombies.digest import exposition  # noqa: PLC0415  # see above
+
+    text = exposition(found, time.time())
+    if output is None:
+        put(text)
+        return
+    # Beside the file, under a name that no collector reads, then renamed: whoever reads sees all or the
+    # former.
+    fresh = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.chmod(0o644)
+        fresh.replace(output)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise ReaperdError(f"cannot write {output}: {error.strerror}") from error

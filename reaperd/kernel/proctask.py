@@ -62,6 +62,14 @@ def has_signalfd(pid: int, signal: int) -> bool | None:
     return False
 
 
+def pid_namespace(pid: int) -> str | None:
+    """Return the name of the PID namespace of a process or zombie; None where it is secret: namespaces(7)."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - text, not a path
+    except OSError:
+        return None
+
+
 def frozen_by(pid: int) -> str | None:
     """Return the file that says that the cgroup of a process is frozen, None where none does: cgroups(7)."""
     data = procfs.read_permitted(f"/proc/{pid}/cgroup", 65536) or b""

@@ -75,7 +75,10 @@ def explain(zombie: ZombieFacts, parent: ParentFacts | None) -> Cause:
 
 
 def _end_parent(parent: ParentFacts) -> str:
-    return f"mend it, or end it, so that init collects its zombies: kill {parent.pid}"
+    return (
+        f"let it collect them: reaperd reap --parent {parent.pid} --yes; "
+        f"or mend it, or end it, so that init does: kill {parent.pid}"
+    )
 
 
 # --- the zombie itself ----------------------------------------------------------------------------------
@@ -94,8 +97,7 @@ def _dead_leader(zombie: ZombieFacts) -> Cause | None:
 
 
 def _held_by_tracer(zombie: ZombieFacts) -> Cause | None:
-    tracer = zombie.tracer if zombie.tracer != zombie.ppid else 0
-    tracer = tracer or zombie.thread_tracer
+    tracer = zombie.holder
     if not tracer:
         return None
     return Cause(
@@ -114,6 +116,17 @@ def _outside(zombie: ZombieFacts) -> Cause | None:
         "Its parent lives outside this PID namespace (nsenter, or a container's exec).",
         "its parent's pid reads 0 here",
         "look from the host: only there the parent can be seen",
+    )
+
+
+def _holds_up(zombie: ZombieFacts) -> Cause | None:
+    if not zombie.held_up:
+        return None
+    return Cause(
+        "holds-up-namespace",
+        "It keeps a container from ending: the container's init has ended, and waits for it to be collected.",
+        f"process {zombie.held_up} sleeps in zap_pid_ns_processes; the parent is outside of the container",
+        f"its parent has to collect it: reaperd reap {zombie.pid}, or end the parent: kill {zombie.ppid}",
     )
 
 
@@ -174,17 +187,6 @@ def _dumps_core(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
         "CoreDumping is 1",
         "nothing: wait for the end of the dump",
         is_leak=False,
-    )
-
-
-def _namespace_ends(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
-    if not any(thread.wchan == "zap_pid_ns_processes" for thread in parent.threads):
-        return None
-    return Cause(
-        "namespace-ending",
-        "Its parent is the init of an ending container, and waits for a zombie that somebody outside holds.",
-        "it sleeps in zap_pid_ns_processes",
-        "find the parent outside that holds another zombie of that container, and end it",
     )
 
 
@@ -385,13 +387,12 @@ def _all_in(parent: ParentFacts, state: str, wchan: str | None = None) -> bool:
     )
 
 
-_OF_ZOMBIE: Final[tuple[ZombieRule, ...]] = (_dead_leader, _held_by_tracer, _outside)
+_OF_ZOMBIE: Final[tuple[ZombieRule, ...]] = (_dead_leader, _held_by_tracer, _outside, _holds_up)
 _OF_PARENT: Final[tuple[ParentRule, ...]] = (
     _frozen,
     _stopped,
     _traced,
     _dumps_core,
-    _namespace_ends,
     _in_transit,
     _vfork,
     _clone_child,

@@ -59,6 +59,12 @@ class ZombieFacts:
     age_s: float  # as a zombie; an upper bound where nothing better is known
     siblings: int  # other zombies of the same parent
     inner_pid: int = 0  # its pid as its parent knows it; 0 where that is not told
+    held_up: int = 0  # the init of its PID namespace, which has ended and waits for it; 0 for none
+
+    @property
+    def holder(self) -> int:
+        """Return who, not being its parent, has to collect it or a thread of it first; 0 for nobody."""
+        return (self.tracer if self.tracer != self.ppid else 0) or self.thread_tracer
 
 
 def zombie_facts(pid: int, parent: ParentFacts | None, age_s: float, siblings: int) -> ZombieFacts | None:
@@ -79,7 +85,24 @@ def zombie_facts(pid: int, parent: ParentFacts | None, age_s: float, siblings: i
         age_s=age_s,
         siblings=siblings,
         inner_pid=_inner_pid(status, parent),
+        held_up=_held_up(pid, status, parent),
     )
+
+
+def _held_up(pid: int, status: dict[str, str], parent: ParentFacts | None) -> int:
+    """Return the init that cannot end for this zombie, whose parent is outside of its PID namespace.
+
+    It sleeps in zap_pid_ns_processes (kernel/pid_namespace.c) until everybody in there has been collected.
+    """
+    depth = len(status.get("NSpid", "").split())
+    if parent is None or depth <= parent.depth:
+        return 0
+    namespace = proctask.pid_namespace(pid)
+    for other in procfs.list_pids() if namespace is not None else ():
+        words = (procfs.read_status(other) or {}).get("NSpid", "").split()
+        if len(words) == depth and words[-1] == "1" and proctask.pid_namespace(other) == namespace:
+            return other if proctask.wait_channel(other, other) == "zap_pid_ns_processes" else 0
+    return 0
 
 
 def _inner_pid(status: dict[str, str], parent: ParentFacts | None) -> int:

@@ -39,6 +39,10 @@ def _item(zombie: Zombie) -> dict[str, Any]:  # Any: JSON
         "core_dumped": zombie.core_dumped,
         "threads": zombie.threads,
         "ppid": zombie.ppid,
+        "inner_pid": zombie.inner_pid or None,
+        "cgroup": None if zombie.place.cgroup is None else decodable(zombie.place.cgroup),
+        "container": None if zombie.place.container is None else decodable(zombie.place.container),
+        "pod": zombie.place.pod,
         "cause": {
             "name": zombie.cause.name,
             "leak": zombie.cause.is_leak,
@@ -113,10 +117,22 @@ def explanations(scan: Scan) -> list[str]:
         alike.setdefault(zombie.cause, []).append(zombie)
     lines = []
     for cause, zombies in alike.items():
-        pids = ", ".join(str(zombie.pid) for zombie in zombies[:_NAMED])
+        pids = ", ".join(_inside_out(zombie) for zombie in zombies[:_NAMED])
         more = f" and {len(zombies) - _NAMED} more" if len(zombies) > _NAMED else ""
         lines += [f"{pids}{more}: {cause.sentence}", f"  seen:  {cause.evidence}", f"  helps: {cause.advice}"]
+        lines += [f"  in:    {told}" for told in sorted({_place(zombie) for zombie in zombies} - {""})]
     return lines
+
+
+def _inside_out(zombie: Zombie) -> str:
+    """Return its pid, and the one by which it is known where it lived if that is another."""
+    is_other = zombie.inner_pid not in (0, zombie.pid)
+    return f"{zombie.pid} ({zombie.inner_pid} in its container)" if is_other else str(zombie.pid)
+
+
+def _place(zombie: Zombie) -> str:
+    pod = f", pod {zombie.place.pod}" if zombie.place.pod else ""
+    return f"container {decodable(zombie.place.container)}{pod}" if zombie.place.container else ""
 
 
 def remarks(scan: Scan) -> list[str]:

@@ -12,7 +12,7 @@ from below.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from errno import EACCES, EPERM
 from typing import Final
@@ -21,8 +21,9 @@ import psutil
 
 from reaperd.errors import Exit, KernelError, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
 from reaperd.zombies.explain import Cause, explain
-from reaperd.zombies.facts import parent_facts, zombie_facts
+from reaperd.zombies.facts import ZombieFacts, parent_facts, zombie_facts
 
 _SECRET: Final = frozenset({EACCES, EPERM})
 
@@ -41,6 +42,7 @@ class Parent:
     name: str
     command: str | None  # None where it has none or it may not be read
     status: str  # psutil's word: running, sleeping, stopped, ...
+    start_time: int = 0  # clock ticks since boot; with the pid its identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class Zombie:
     core_dumped: bool
     threads: int  # that have not been collected, its first one included
     cause: Cause  # why nobody has collected it
+    inner_pid: int = 0  # its pid as its parent knows it; 0 where that is not told
+    tracer: int = 0  # who has to collect it, or one of its threads, before its parent can; 0 for nobody
+    place: Place = NOWHERE
 
     @property
     def is_dead_leader(self) -> bool:
@@ -82,8 +87,8 @@ class Scan:
         return tuple(zombie for zombie in self.zombies if not zombie.is_dead_leader)
 
 
-def scan() -> Scan:
-    """Look at every process and return the zombies among them.
+def scan(only: Collection[int] | None = None) -> Scan:
+    """Look at every process, or at those only, and return the zombies among them.
 
     Raises:
         ScanError: /proc is missing, or hides other users' processes and nothing was found.
@@ -91,7 +96,8 @@ def scan() -> Scan:
     pids = _visible_pids()
     hidden = pids[0] != 1  # every PID namespace has a 1
     found: list[procfs.Stat] = []
-    for pid in filter(procfs.may_be_zombie, pids):
+    asked = pids if only is None else sorted(only)
+    for pid in filter(procfs.may_be_zombie, asked):
         try:
             stat = procfs.read_stat(pid)
         except KernelError as error:
@@ -128,12 +134,13 @@ def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
 class _Look:
     """What several zombies of one scan share: the time, and what was read of their parents."""
 
-    __slots__ = ("_counts", "_facts", "_now_ms", "_parents")
+    __slots__ = ("_cgroups", "_counts", "_facts", "_now_ms", "_parents")
 
     def __init__(self, found: Sequence[procfs.Stat]) -> None:
         self._counts = Counter(stat.ppid for stat in found)
         self._parents = {ppid: _parent(ppid) for ppid in self._counts}
         self._facts = {ppid: parent_facts(ppid) if ppid else None for ppid in self._counts}
+        self._cgroups = {ppid: read_cgroup(ppid) if ppid else None for ppid in self._counts}
         self._now_ms = _scheduler_now_ms() if found else None
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
@@ -147,8 +154,9 @@ class _Look:
             return None
         at_least_s = self._at_least_s(stat)
         status = stat.exit_code if procfs.may_inspect(stat.pid) else None
-        cause = self._cause(stat, stat.age_s if at_least_s is None else at_least_s)
-        if not is_zombie or cause is None or not _is_still_there(stat):
+        facts = self._facts_of(stat, stat.age_s if at_least_s is None else at_least_s)
+        cgroup = read_cgroup(stat.pid) or self._cgroups[stat.ppid]  # version 1 forgets that of the dead
+        if not is_zombie or facts is None or not _is_still_there(stat):
             return None
         return Zombie(
             pid=stat.pid,
@@ -165,7 +173,10 @@ class _Look:
             exit_signal=None if status is None else wait.exit_signal(status),
             core_dumped=stat.core_dumped,
             threads=stat.num_threads,
-            cause=cause,
+            cause=explain(facts, self._facts[stat.ppid]),
+            inner_pid=facts.inner_pid,
+            tracer=facts.holder,
+            place=place_of(cgroup),
         )
 
     def _at_least_s(self, stat: procfs.Stat) -> float | None:
@@ -174,10 +185,8 @@ class _Look:
             return None
         return min(max(0.0, (self._now_ms - died_ms) / 1000), stat.age_s)
 
-    def _cause(self, stat: procfs.Stat, age_s: float) -> Cause | None:
-        parent = self._facts[stat.ppid]
-        facts = zombie_facts(stat.pid, parent, age_s, self._counts[stat.ppid] - 1)
-        return None if facts is None else explain(facts, parent)
+    def _facts_of(self, stat: procfs.Stat, age_s: float) -> ZombieFacts | None:
+        return zombie_facts(stat.pid, self._facts[stat.ppid], age_s, self._counts[stat.ppid] - 1)
 
 
 def _is_still_there(stat: procfs.Stat) -> bool:
@@ -197,7 +206,8 @@ def _parent(pid: int) -> Parent | None:
         process = psutil.Process(pid)
         with process.oneshot():
             name, status = process.name(), process.status()
-            return Parent(pid, name, _command(process), status)
+            stat = procfs.read_stat(pid)
+            return Parent(pid, name, _command(process), status, stat.start_time if stat else 0)
     except (psutil.Error, ValueError):  # ValueError: pid 0, outside this PID namespace
         return None
 

@@ -66,7 +66,7 @@ def test_a_parent_that_does_nothing_never_waits() -> None:
         ("parent-stopped", ZOMBIE, _threads(state="T")),
         ("parent-traced", ZOMBIE, replace(_threads(state="t"), tracer=99)),
         ("parent-dumps-core", ZOMBIE, replace(PARENT, dumps_core=True)),
-        ("namespace-ending", ZOMBIE, _threads(wchan="zap_pid_ns_processes")),
+        ("holds-up-namespace", replace(ZOMBIE, held_up=9), PARENT),
         ("parent-in-vfork", ZOMBIE, _threads(state="D", wchan="kernel_clone")),
         ("clone-child", replace(ZOMBIE, exit_signal=0), PARENT),
         ("clone-child", replace(ZOMBIE, exit_signal=10), PARENT),

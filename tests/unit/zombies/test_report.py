@@ -123,6 +123,10 @@ def test_the_object_has_every_documented_key() -> None:
                 "core_dumped": False,
                 "threads": 1,
                 "ppid": 7,
+                "inner_pid": None,
+                "cgroup": None,
+                "container": None,
+                "pod": None,
                 "cause": {
                     "name": "parent-stopped",
                     "leak": True,

@@ -1,0 +1,58 @@
+"""Which container a process lives in, as far as the path of its cgroup tells: cgroups(7).
+
+Engines write the container's id, 64 hexadecimal digits, into the path; Kubernetes the pod's uid as well.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from reaperd.kernel import procfs
+
+_ID: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+_POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})")
+_NAMED: Final = re.compile(
+    r"/(?:lxc(?:\.payload)?[./]|machine\.slice/machine-|machine\.slice/systemd-nspawn@)"
+    r"([^/]+?)(?:\.scope|\.service)?(?:/|$)"
+)
+_BYTES: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process lives.
+
+    Attributes:
+        cgroup: its path; None where it cannot be told.
+        container: the id that its engine gave it, or its name; None outside of containers.
+        pod: the uid of its Kubernetes pod.
+    """
+
+    cgroup: str | None = None
+    container: str | None = None
+    pod: str | None = None
+
+
+NOWHERE: Final = Place()
+
+
+def place_of(cgroup: str | None) -> Place:
+    """Return what a cgroup's path tells."""
+    if cgroup is None:
+        return NOWHERE
+    ids, pod, named = _ID.findall(cgroup), _POD.search(cgroup), _NAMED.search(cgroup)
+    return Place(
+        cgroup,
+        ids[-1] if ids else named.group(1) if named else None,
+        pod.group(1).replace("_", "-") if pod else None,
+    )
+
+
+def read_cgroup(pid: int) -> str | None:
+    """Return the path that says most about where a process lives; None where none says more than the root."""
+    data = os.fsdecode(procfs.read_permitted(f"/proc/{pid}/cgroup", _BYTES) or b"")
+    paths = [line.split(":", 2)[2] for line in data.splitlines() if line.count(":") >= 2]
+    unified = next((line[3:] for line in data.splitlines() if line.startswith("0::")), "/")
+    told = unified if unified != "/" else max(paths, key=len, default="/")
+    return None if told == "/" else told

@@ -1,0 +1,107 @@
+"""The forms in which `reaperd zombies` shows what it finds, on a real zombie."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from reaperd.zombies.explain import TRANSIT_S
+from reaperd.zombies.specimens import specimen
+from tests.support.processes import ROOT, call_in_pid_namespace, need_program, need_root, owned, wait_readable
+
+pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="some kinds are made on x86-64 only")
+
+COMMAND: Final = [sys.executable, "-m", "reaperd", "zombies"]
+
+
+def _run(*words: str) -> list[Any]:
+    done = subprocess.run([*COMMAND, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return [done.returncode, done.stdout, done.stderr]
+
+
+def _forms(file: str) -> dict[str, Any]:
+    """Return what each form says of five zombies of one parent."""
+    with specimen("handler-once") as roles:
+        time.sleep(TRANSIT_S + 0.1)  # nothing happens: they grow old enough to be judged
+        (parent,), zombies = roles["parent"], roles["zombie"]
+        said = {
+            "tree": _run("--tree"),
+            "by": _run("--by", "parent", "--json"),
+            "warn": _run("--warn", "1", "--critical", "9"),
+            "critical": _run("--critical", "0"),
+            "fine": _run("--warn", "9"),
+            "one": _run("--json", str(zombies[0])),
+            "none": _run("--older-than", "1h"),
+            "metrics": _run("--prometheus"),
+            "written": _run("--prometheus", "--output", file),
+        }
+    return {"parent": parent, "zombies": zombies, "file": Path(file).read_text(), **said}
+
+
+def test_every_form(tmp_path: Path) -> None:
+    """Tree, groups, monitoring, metrics, one pid, and none that is old enough."""
+    said = call_in_pid_namespace(_forms, str(tmp_path / "zombies.prom"))
+    count = len(said["zombies"])
+    status, tree, _ = said["tree"]
+    assert status == 1
+    assert all(f"    {pid} [" in tree for pid in said["zombies"])
+    assert f"\n  {said['parent']} " in tree
+    (group,) = json.loads(said["by"][1])["items"]
+    assert (group["count"], group["leaks"]) == (count, count)
+    assert said["warn"][:1] == [1]
+    assert said["warn"][1].startswith(f"ZOMBIES WARNING - {count} zombies stay, ")
+    assert [said["critical"][0], said["fine"][0]] == [2, 0]
+    assert [item["pid"] for item in json.loads(said["one"][1])["items"]] == said["zombies"][:1]
+    assert said["none"][:2] == [0, "No zombies.\n"]
+    series = f'ppid="{said["parent"]}",cause="handler-missed",leak="true",container='
+    assert series in said["metrics"][1]
+    assert series in said["file"]
+    assert said["written"][1] == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["zombies.prom"]
+
+
+def test_metrics_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
+    """And leave nothing behind."""
+    done = _run("--prometheus", "--output", str(tmp_path / "none" / "zombies.prom"))
+    assert done[0] == 1
+    assert "cannot write" in done[2]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_forms_exclude_each_other() -> None:
+    """Two at once are no command line, nor is a file for what is not written."""
+    assert _run("--tree", "--by", "user")[0] == 2
+    assert _run("--output", "x")[0] == 2
+    assert _run("--older-than", "soon")[0] == 2
+
+
+def test_watching_says_more_each_time() -> None:
+    """The schema in the first line, one object a look, until Ctrl-C."""
+    words = [*COMMAND, "--watch", "10ms", "--json"]
+    with owned(words, cwd=ROOT, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        lines = []
+        for _ in range(3):
+            wait_readable(process.stdout.fileno())
+            lines.append(json.loads(process.stdout.readline()))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert lines[0] == {"schema": "reaperd.zombies.watch/1"}
+    assert all(isinstance(line["count"], int) for line in lines[1:])
+
+
+def test_where_it_could_not_look_monitoring_says_unknown() -> None:
+    """Exit status 3 and one line, as the convention has it."""
+    need_root()
+    need_program("unshare")
+    script = f"mount -t tmpfs none /proc && exec {sys.executable} -m reaperd zombies --warn 0"
+    words = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.startswith("ZOMBIES UNKNOWN - cannot list processes")
