@@ -35,7 +35,7 @@ def fork(body: Callable[[], object], *, is_bound: bool = True) -> int:
 def _run(body: Callable[[], object], parent: int | None) -> NoReturn:
     status = 1
     try:
-        signals.reset_all_handlers()
+        signals.reset(signals.changed())
         signals.restore(())
         if parent is not None:
             prctl.set_parent_death_signal(signal.SIGKILL)
