@@ -37,8 +37,8 @@ HOMES: Final = {
 # loop, children or log are not wanted.
 STRANGERS: Final = {"asyncio", "threading", "multiprocessing", "concurrent", "subprocess", "logging", "pty"}
 
-# Commands that a person runs, never the daemon: they may start programs, and a specimen takes calls and threads
-# that nobody else has a use for.
+# Commands that a person runs, never the daemon: they may start programs, and a specimen takes calls and
+# threads that nobody else has a use for.
 ADMITTED: Final = {
     ("reaperd.zombies.acts", "subprocess"),
     ("reaperd.zombies.helper", "subprocess"),
