@@ -8,7 +8,7 @@ DEV    := $(VENV)/.installed-dev
 PYTEST  = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast dev fmt lint type check cover clean
+.PHONY: help run test test-fast dev fmt lint type check cover bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,13 @@ cover: $(DEV) ## branch coverage, child processes included; fails under 90 %
 	@$(BIN)/coverage run -m pytest -n $(JOBS) tests
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+bench: $(DEV) ## measure the init beside its peers; takes minutes and wants root and a calm machine
+	@$(BIN)/python bench/init.py
+
+docs: $(DEV) ## write the generated parts of the manual anew
+	@$(BIN)/python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5
+	@$(BIN)/python -m reaperd.policy.diagram docs/reference/states.md
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) dist build .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
