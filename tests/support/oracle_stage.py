@@ -73,11 +73,6 @@ class Stage:
         words = " ".join(map(str, (name, *numbers)))
         self._socket.sendto(words.encode(), puppet.address(self._name, tid))
 
-    def look(self) -> list[Seen]:
-        """Return everybody in the namespace, as /proc shows them now."""
-        stats = (procfs.read_stat(pid) for pid in procfs.list_pids())
-        return [_seen(stat) for stat in stats if stat is not None]
-
     def _hello_or_refusal(self) -> Answer:
         kind, message = self._receive()
         return Answer() if kind == "hello" else message
@@ -86,6 +81,12 @@ class Stage:
         assert self._poll.poll(_WITHIN_S * 1000), f"no puppet has answered within {_WITHIN_S} s"
         kind, *numbers = self._socket.recv(puppet.WORD_BYTES).decode().split()
         return kind, Answer(*map(int, numbers))
+
+
+def look() -> list[Seen]:
+    """Return everybody in the namespace, as /proc shows them now."""
+    stats = (procfs.read_stat(pid) for pid in procfs.list_pids())
+    return [_seen(stat) for stat in stats if stat is not None]
 
 
 @contextmanager

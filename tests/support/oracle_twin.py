@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from errno import ECHILD, EINVAL, ESRCH
 from typing import Final, NamedTuple
 
-from reaperd.model import Process, ProcessGroup, Session, Thread
+from reaperd.model import Process, ProcessGroup, Thread, WouldSleepError
 from reaperd.model.tree import descendants
 from tests.support.oracle_stage import INIT, Answer
 
@@ -159,7 +159,7 @@ class Twin:
             made = process.create_group(actor)
             assert (made is not None) == (errno is None and not was_leader), "refused without an errno"
             return errno
-        group = self._group(pgid) or ProcessGroup(pgid, Session(0))  # a number that is no group
+        group = self._group(pgid) or ProcessGroup(pgid, actor.group.session)  # a number without members
         errno = process.why_not_move(group, actor)
         assert process.move_to_group(group, actor) == (errno is None), "refused without an errno"
         return errno
@@ -175,7 +175,10 @@ class Twin:
             return Answer(ECHILD)
         except ProcessLookupError:
             return Answer(ESRCH)
-        return Answer() if waited is None else Answer(0, *waited)
+        if waited is None:
+            _must_sleep(actor, selector)
+            return Answer()
+        return Answer(0, *waited)
 
     def _kill(self, actor: Process, selector: int, number: int) -> Answer:
         reached = self._reached_by(actor, selector)
@@ -236,6 +239,15 @@ def _setsid(actor: Process) -> Answer:
     made = actor.create_session()
     assert (made is None) == (errno is not None), "refused without an errno"
     return Answer(errno or 0) if made is None else Answer(0, made[0].sid, made[1].pgid)
+
+
+def _must_sleep(actor: Process, selector: int) -> None:
+    """Fail unless a call that may sleep would."""
+    try:
+        waited = actor.wait(selector)
+    except WouldSleepError:
+        return
+    raise AssertionError(f"{waited} without sleeping, and nothing with WNOHANG")
 
 
 def _matches(actor: Process, child: Process, selector: int) -> bool:
