@@ -8,7 +8,7 @@ DEV    := $(VENV)/.installed-dev
 PYTEST  = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast dev fmt lint type check cover bench docs clean
+.PHONY: help run test test-fast soak dev fmt lint type check cover bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test: lint type ## lint, types and every test that this machine allows
 
 test-fast: $(DEV) ## arch, unit and kernel tests only
 	@$(PYTEST) -q -n $(JOBS) tests/arch tests/unit tests/kernel
+
+soak: $(DEV) ## a million random system calls on the kernel and on the model, which must agree
+	@REAPERD_ORACLE_STEPS=1000000 $(PYTEST) -q -n $(JOBS) tests/process/test_oracle.py
 
 lint: $(DEV) ## ruff, without changing anything
 	@$(BIN)/ruff check .

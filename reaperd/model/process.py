@@ -45,6 +45,7 @@ class Process(Carrier):
         "_children",
         "_exit_code",
         "_group",
+        "_has_execed",
         "_is_child_subreaper",
         "_is_group_exited",
         "_life",
@@ -61,6 +62,7 @@ class Process(Carrier):
         self._exit_code = 0
         self._is_group_exited = False
         self._is_child_subreaper = False
+        self._has_execed = False
         # Most processes have no child and, outside a table, no thread: no dictionary until it is needed.
         self._children: dict[int, Process] | None = None
         self._threads: dict[int, weakref.ref[Thread]] | None = None
@@ -81,6 +83,23 @@ class Process(Carrier):
         It inherits nothing else: no thread, no data, and not to be a child subreaper.
         """
         return ProcessBuilder(pid, self)
+
+    @property
+    def has_execed(self) -> bool:
+        """Whether it was told to run a program of its own since it was forked: execve(2)."""
+        return self._has_execed
+
+    def exec(self) -> None:
+        """Run another program: from now on the parent cannot move it to another group.
+
+        The kernel ends all threads but one, which then is the leader: whoever holds them ends them first.
+
+        Raises:
+            NotAliveError: it has ended.
+        """
+        if not self.is_alive:
+            raise NotAliveError(self._pid, "run another program")
+        self._has_execed = True
 
     # The tree.
 
@@ -160,25 +179,26 @@ class Process(Carrier):
         self.put_in_group(group)
         return group.session, group
 
-    def create_group(self) -> ProcessGroup | None:
+    def create_group(self, by: "Process | None" = None) -> ProcessGroup | None:
         """Move to the group of its own number, or return None: refused, or the leader of it already.
 
         `why_not_group` tells the two apart. Where others have stayed in a group of that number, which this
-        process once led, it goes back to that one: setpgid(2).
+        process once led, it goes back to that one: setpgid(2). `by` is who makes the call, if not itself.
         """
-        if self.is_leader or self.why_not_group() is not None:
+        if self.is_leader or self.why_not_group(by) is not None:
             return None
         session = self._group.session
         group = session.group(self._pid) or ProcessGroup(self._pid, session)
         self.put_in_group(group)
         return group
 
-    def move_to_group(self, group: ProcessGroup) -> bool:
+    def move_to_group(self, group: ProcessGroup, by: "Process | None" = None) -> bool:
         """Move to `group`; False where setpgid(2) refuses, and `why_not_move` has the errno.
 
-        It refuses another session's group, a group whose last process has left, and any session leader.
+        It refuses another session's group, a group whose last process has left, and any session leader; and
+        a caller `by` that is neither the process itself nor its parent, or a parent that comes too late.
         """
-        if self.why_not_move(group) is not None:
+        if self.why_not_move(group, by) is not None:
             return False
         self.put_in_group(group)
         return True
@@ -187,16 +207,20 @@ class Process(Carrier):
         """Return the errno with which setsid(2) would refuse, or None where it would not."""
         return rules.why_not_session(self)
 
-    def why_not_group(self) -> int | None:
-        """Return the errno with which setpgid(0, 0) would refuse, or None where it would not.
+    def why_not_group(self, by: "Process | None" = None) -> int | None:
+        """Return the errno with which setpgid(pid, 0) would refuse `by`, or None where it would not.
 
-        None for the leader of a group too: that call succeeds and changes nothing.
+        None for the leader of a group too: that call succeeds and changes nothing. Without `by` the process
+        calls for itself.
         """
-        return rules.why_not_group(self)
+        return rules.why_not_group(self, by)
 
-    def why_not_move(self, group: ProcessGroup) -> int | None:
-        """Return the errno with which setpgid(2) to `group` would refuse, or None where it would not."""
-        return rules.why_not_move(self, group)
+    def why_not_move(self, group: ProcessGroup, by: "Process | None" = None) -> int | None:
+        """Return the errno with which setpgid(2) to `group` would refuse, or None where it would not.
+
+        Without `by` the call is made by whoever may: the process itself, or the parent of a zombie.
+        """
+        return rules.why_not_move(self, group, by)
 
     # Threads.
 

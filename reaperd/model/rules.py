@@ -1,9 +1,10 @@
 """When setsid(2) and setpgid(2) refuse, and with what: the kernel's sys.c, as numbers of errno(3).
 
-The answers are those that a process gets that makes the call itself. None means that the call succeeds.
+None means that the call succeeds. setsid(2) is for the caller alone; setpgid(2) is made by the process itself
+or, until the child runs a program of its own, by its parent.
 """
 
-from errno import EPERM, ESRCH
+from errno import EACCES, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,18 +23,18 @@ def why_not_session(process: "Process") -> int | None:
     return None
 
 
-def why_not_group(process: "Process") -> int | None:
-    """Return the errno with which setpgid(0, 0) refuses `process`, or None."""
-    if not process.is_alive:
-        return ESRCH
-    return EPERM if process.is_session_leader else None
+def why_not_group(process: "Process", by: "Process | None" = None) -> int | None:
+    """Return the errno with which setpgid(pid, 0) refuses the caller `by` for `process`, or None."""
+    return _why_not_by(process, by or process)
 
 
-def why_not_move(process: "Process", group: "ProcessGroup") -> int | None:
+def why_not_move(process: "Process", group: "ProcessGroup", by: "Process | None" = None) -> int | None:
     """Return the errno with which setpgid(2) refuses `process` the number of `group`, or None.
 
     A zombie can be moved: its parent may call setpgid(2) for it until it has waited.
     """
+    if by is not None and (errno := _why_not_by(process, by)) is not None:
+        return errno
     if process.is_freed:
         return ESRCH
     session = process.group.session
@@ -45,3 +46,18 @@ def why_not_move(process: "Process", group: "ProcessGroup") -> int | None:
     # makes the group anew, unless it has done so already with another object.
     is_own = group.pgid == process.pid and session.group(process.pid) is None
     return None if is_own else EPERM
+
+
+def _why_not_by(process: "Process", caller: "Process") -> int | None:
+    """Return the errno that the caller gets whatever the group, or None; in the kernel's order."""
+    if process.is_freed or not caller.is_alive:
+        return ESRCH
+    if process.parent is caller:
+        if process.group.session is not caller.group.session:
+            return EPERM
+        # The child has taken its group over: a shell moves its jobs between fork and exec, not later.
+        if process.has_execed:
+            return EACCES
+    elif process is not caller:
+        return ESRCH
+    return EPERM if process.is_session_leader else None

@@ -258,6 +258,7 @@ class Tree:
         All other threads end, and the one that called becomes the leader, even if that had ended: execve(2).
         """
         process = entry.process
+        process.exec()
         self.start_thread(entry, process.pid, out)
         for tid in sorted(entry.tids - {process.pid}):
             self.end_thread(entry, tid, 0, out)

@@ -23,7 +23,8 @@ def find(process: "Process", selector: int) -> "Process | None":
     """Return the zombie that wait4(2) in `process` would take: the eldest that matches, or None.
 
     Children belong to the process, not to the thread that forked them, so the search is over those of all
-    its threads, as without __WNOTHREAD.
+    its threads, as without __WNOTHREAD. The kernel begins with those of the calling thread and gives those of
+    an ended thread to another: where several threads fork or wait, it may not be the eldest.
 
     Raises:
         ChildProcessError: no child matches, so none could ever be waited for.

@@ -1,7 +1,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
-from errno import EPERM, ESRCH
+from errno import EACCES, EPERM, ESRCH
 
 import pytest
 
@@ -139,6 +139,45 @@ def test_move_to_group_is_refused_to_session_leaders(init: Process) -> None:
     assert not init.move_to_group(group)
     assert not init.move_to_group(init.group)
     assert init.why_not_move(group) == EPERM
+
+
+def test_a_parent_moves_a_child_until_it_execs(init: Process) -> None:
+    """setpgid(2) by the parent, zombie child or not, is EACCES once the child has run another program."""
+    parent = init.fork(2).build()
+    child, group = parent.fork(3).build(), group_of(parent)
+    assert child.create_group(parent) is not None
+    assert child.move_to_group(group, parent)
+    child.exec()
+    assert child.has_execed
+    assert child.why_not_move(group, parent) == child.why_not_group(parent) == EACCES
+    assert not child.move_to_group(group, parent)
+    assert child.create_group(parent) is None
+    assert child.why_not_move(group) is child.why_not_group(child) is None
+    assert not child.fork(4).build().has_execed
+    zombie = parent.fork(5).build()
+    zombie.exit()
+    assert zombie.create_group(parent) is not None
+    check(init)
+
+
+def test_nobody_else_moves_a_process(init: Process) -> None:
+    """To anybody but the process and its parent it is no such process: ESRCH."""
+    parent = init.fork(2).build()
+    child = parent.fork(3).build()
+    for stranger in (init, parent.fork(4).build(), child.fork(5).build()):
+        assert child.why_not_move(init.group, stranger) == child.why_not_group(stranger) == ESRCH
+        assert not child.move_to_group(init.group, stranger)
+    parent.exit()
+    assert child.why_not_group(parent) == ESRCH
+    assert child.move_to_group(init.group, init)
+
+
+def test_a_parent_moves_no_child_of_another_session(init: Process) -> None:
+    """That is EPERM, and comes before EACCES and before what is wrong with the group."""
+    child = init.fork(2).build()
+    session_of(child)
+    child.exec()
+    assert child.why_not_move(init.group, init) == child.why_not_group(init) == EPERM
 
 
 def test_an_empty_group_is_only_its_makers(init: Process) -> None:

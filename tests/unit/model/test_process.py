@@ -391,3 +391,11 @@ def test_representations_name_the_numbers(init: Process) -> None:
     assert repr(child) == "Process(2, parent=1, group=1, zombie)"
     assert repr(child.group) == "ProcessGroup(1, session=1)"
     assert repr(child.group.session) == "Session(1)"
+
+
+def test_a_process_that_has_ended_does_not_exec(init: Process) -> None:
+    """A zombie runs nothing."""
+    child = init.fork(2).build()
+    child.exit()
+    with pytest.raises(NotAliveError, match="cannot run another program: process 2 has ended"):
+        child.exec()

@@ -352,8 +352,11 @@ def test_a_held_process_keeps_no_number(table: ProcessTable) -> None:
 
 
 def test_exec_renames(table: ProcessTable) -> None:
-    """An exec is said as such; a look sees another name and cannot tell why."""
+    """An exec is said as such, and known by the process; a look sees another name and cannot tell why."""
     assert table.exec(102, "tac") == (Execed(CAT.key, "tac"),)
+    process = table.get(102)
+    assert process is not None
+    assert process.has_execed
     assert table.exec(102) == (Execed(CAT.key, "tac"),)
     assert table.observe(CAT._replace(comm="worker")) == (Renamed(CAT.key, "tac", "worker"),)
     table.exited(102, 0)

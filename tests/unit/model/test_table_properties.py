@@ -3,34 +3,16 @@
 The stream of changes is checked too: a dictionary that only reads changes ends up with the same tree.
 """
 
-from collections.abc import Iterable
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reaperd.model import (
-    Adopted,
-    Change,
-    Execed,
-    Exited,
-    Forked,
-    GroupChanged,
-    Identified,
-    Left,
-    ProcessKey,
-    ProcessTable,
-    Reaped,
-    Renamed,
-    Reparented,
-    Seen,
-    SessionChanged,
-    ThreadEnded,
-    ThreadStarted,
-)
+from reaperd.model import Change, ProcessKey, ProcessTable, Seen
 from reaperd.model.invariants import check
+from tests.support.mirror import Fact, Mirror, fact
 from tests.unit.model.world import INIT, World
 
 OPERATIONS: Final = (
@@ -41,76 +23,6 @@ STEPS: Final = st.lists(
     st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 99), st.integers(0, 99)), min_size=20, max_size=100
 )
 Steps = list[tuple[str, int, int]]
-
-
-class Fact(NamedTuple):
-    """What table and world must agree on."""
-
-    ppid: int
-    pgid: int
-    sid: int
-    comm: str
-    is_zombie: bool
-    is_dead_leader: bool
-    tids: frozenset[int]
-
-
-class Mirror:
-    """A tree that is built from the changes alone."""
-
-    def __init__(self, root: Seen) -> None:
-        self.facts = {root.key: fact(root, root.tids)}
-
-    def read(self, changes: Iterable[Change]) -> None:
-        """Take what changed."""
-        for change in changes:
-            self.take(change)
-
-    def take(self, change: Change) -> None:
-        """Take one change; what it is about must be there, or must not, as its kind says."""
-        key = change.key
-        if isinstance(change, Identified):
-            self.facts[key] = self.facts.pop(change.old)
-            return
-        old = self.facts.get(key)
-        if isinstance(change, Forked) or (isinstance(change, Adopted) and change.old is None):
-            parent = change.parent if isinstance(change, Forked) else change.new
-            assert old is None
-            self.facts[key] = Fact(
-                parent.pid, change.pgid, change.sid, change.comm, False, False, frozenset({key.pid})
-            )
-            return
-        assert old is not None
-        if isinstance(change, (Reaped, Left)):
-            assert old.is_zombie or isinstance(change, Left)
-            del self.facts[key]
-            return
-        self.facts[key] = self.after(change, old)
-
-    def after(self, change: Change, old: Fact) -> Fact:
-        """Return what is true of a process after something happened to it."""
-        match change:
-            case Reparented():
-                assert change.old is not None
-                assert change.old.pid == old.ppid
-                return old._replace(ppid=change.new.pid)
-            case SessionChanged():
-                assert change.old == old.sid
-                return old._replace(sid=change.new)
-            case GroupChanged():
-                assert change.old == old.pgid
-                return old._replace(pgid=change.new)
-            case Execed(comm=comm) | Renamed(new=comm):
-                return old._replace(comm=comm)
-            case ThreadStarted(tid=tid) | ThreadEnded(tid=tid):
-                assert (tid in old.tids) == isinstance(change, ThreadEnded)
-                tids = old.tids ^ {tid}
-                return old._replace(tids=tids, is_dead_leader=change.key.pid not in tids)
-            case Exited():
-                assert not old.is_zombie
-                return old._replace(is_zombie=True, is_dead_leader=False, tids=frozenset())
-            case _:
-                raise AssertionError(change)
 
 
 class Machine:
@@ -222,13 +134,6 @@ class Machine:
         truth = self.true_facts()
         assert self.table_facts() == truth
         assert self.mirror.facts == truth
-
-
-def fact(seen: Seen, tids: Iterable[int]) -> Fact:
-    """Return what must agree of one process."""
-    return Fact(
-        seen.ppid, seen.pgid, seen.sid, seen.comm, seen.is_zombie, seen.is_dead_leader, frozenset(tids)
-    )
 
 
 @settings(max_examples=80, deadline=None)
