@@ -5,7 +5,7 @@ The report of a child on its way to its program is a real pipe, so that a real p
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import cast
@@ -13,6 +13,7 @@ from typing import cast
 from reaperd.children.child import STAGES, StageFailed
 from reaperd.children.children import Adopted, Children, Ended
 from reaperd.children.fork import Forked
+from reaperd.children.plan import Descriptors
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import ServiceSpec
 
@@ -38,6 +39,8 @@ class FakeChildren:
         immortal: SIGKILL ends nobody.
         kill_says: how far a kill comes.
     """
+
+    emptied_fd = None
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.alive: dict[int, FakeChild] = {}
@@ -91,8 +94,9 @@ class FakeChildren:
 
     # --- what a supervisor calls ------------------------------------------------------------------------
 
-    def spawn(self, spec: ServiceSpec, run_id: str) -> Forked | StageFailed:
+    def spawn(self, spec: ServiceSpec, run_id: str, descriptors: Descriptors = ()) -> Forked | StageFailed:
         """Fork, or fail as the test wants."""
+        del descriptors
         if isinstance(self.refusal, Exception):
             raise self.refusal
         if self.refusal is not None:
@@ -129,6 +133,11 @@ class FakeChildren:
         for child in self._of(run_id):
             child.signals.append(number)
 
+    def signal_main(self, pid: int, number: int, *, group: bool) -> None:
+        """Note the signal at a main process."""
+        del group
+        self.alive[pid].signals.append(number)
+
     def signal_newcomers(self, run_id: str, number: int) -> None:
         """Note it at each one that has not got it yet."""
         for child in self._of(run_id):
@@ -147,10 +156,12 @@ class FakeChildren:
         """Return who lives; as a line of /proc each has a pid."""
         return list(self.alive.values())
 
-    def signal_everybody(self, number: int) -> None:
-        """Note the signal at everybody."""
+    def signal_everybody(self, number: int, *, but: Iterable[str] = ()) -> None:
+        """Note the signal at everybody, `but` at some runs."""
+        spared = set(but)
         for child in self.alive.values():
-            child.signals.append(number)
+            if child.run_id not in spared:
+                child.signals.append(number)
 
     def signal_unclaimed(self, number: int) -> None:
         """Note the signal at who belongs to no run."""

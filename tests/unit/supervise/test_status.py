@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from reaperd.config.spec import ServiceSpec
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Exited, Run, State, Timer, Want
+from reaperd.supervise.gates import Gates
 from reaperd.supervise.service import Service
 from reaperd.supervise.status import rfc3339, rows
 from reaperd.supervise.world import Deadline
@@ -16,8 +17,10 @@ SPEC = ServiceSpec("web", ("web",))
 def test_a_row_says_what_is_known() -> None:
     """Under names that programs may rely on; absent values are None."""
     run = Run(State.RUNNING, Want.UP, failures=1, restarts=2, since_ns=40 * S)
-    [row] = rows([Service(SPEC, run, latest=7, main=7)], Timers(), 100 * S + 500_000_000)
-    since = row.pop("since")
+    web = Service(
+        SPEC, run, since_wall_ns=1_500_000_000, latest=7, main=7, said="all well", next_run_ns=2 * S
+    )
+    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000)
     assert row == {
         "name": "web",
         "state": "running",
@@ -25,17 +28,26 @@ def test_a_row_says_what_is_known() -> None:
         "pid": 7,
         "restarts": 2,
         "failures": 1,
+        "since": "1970-01-01T00:00:01.500Z",
         "uptime": 60.5,
+        "status": "all well",
+        "next": "1970-01-01T00:00:02.000Z",
+        "waits_for": [],
         "why": None,
     }
-    assert isinstance(since, str)
-    assert abs(datetime.fromisoformat(since).timestamp() - (time.time() - 60.5)) < 5
+
+
+def test_since_stays_as_it_is() -> None:
+    """It is the moment that was noted: nothing is reckoned from one clock to the other."""
+    web = Service(SPEC, Run(State.RUNNING, since_ns=S), since_wall_ns=1_234_567_890)
+    said = {rows([web], Gates(), Timers(), now_ns)[0]["since"] for now_ns in range(S, 3 * S, 7_654_321)}
+    assert said == {"1970-01-01T00:00:01.234Z"}
 
 
 def test_only_a_running_service_has_an_uptime() -> None:
     """And a pid only while the main process is not reaped, whatever the latest one was."""
     for state in set(State) - {State.RUNNING}:
-        [row] = rows([Service(SPEC, Run(state), latest=7)], Timers(), S)
+        [row] = rows([Service(SPEC, Run(state), latest=7)], Gates(), Timers(), S)
         assert (row["state"], row["uptime"], row["pid"]) == (state.value, None, None)
 
 
@@ -46,7 +58,7 @@ def test_a_waiting_service_says_when_it_is_tried_again() -> None:
     timers.arm(("web", Timer.STABLE), 101 * S)
     timers.arm(("db", Timer.BACKOFF), 102 * S)
     run = Run(State.BACKOFF, Want.UP, Exited(code=1), failures=2)
-    [row] = rows([Service(SPEC, run)], timers, 100 * S)
+    [row] = rows([Service(SPEC, run)], Gates(), timers, 100 * S)
     assert row["why"] == "exited with 1; failure 2 in a row, next try in 3s"
 
 
