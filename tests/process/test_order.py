@@ -121,7 +121,9 @@ def test_a_start_brings_what_is_required(tmp_path: Path) -> None:
 def test_a_failed_requirement_holds_and_is_named(tmp_path: Path) -> None:
     """The one above is never forked, and `why` names what would help; then it goes by itself."""
     mended = tmp_path / "mended"
-    services = service("db", f"test -e {mended} && exec sleep 1000", restart="never", ready={"delay": "200ms"})
+    services = service(
+        "db", f"test -e {mended} && exec sleep 1000", restart="never", ready={"delay": "200ms"}
+    )
     services += service("app", WAIT, requires=["db"]) + service("web", WAIT, requires=["app"])
     with daemon(tmp_path, services) as running:
         running.event("service.failed", service="db")

@@ -139,7 +139,7 @@ def test_a_terminal_nobody_reads_from_does_not_block(length: int) -> None:
 
 def test_json_elsewhere_than_on_a_terminal(pipe: Pipe) -> None:
     """One object a line, with time in UTC, level, event and keys; what is absent is null."""
-    open_log(Format.AUTO, pipe[1])("service.exited", service="web", pid=7, code=1, signal=None, core=False)
+    open_log(Format.AUTO, fd=pipe[1])("service.exited", service="web", pid=7, code=1, signal=None, core=False)
     [line] = objects(drain(pipe[0]))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("time"))
     assert line == {
@@ -155,7 +155,7 @@ def test_json_elsewhere_than_on_a_terminal(pipe: Pipe) -> None:
 
 def test_each_event_has_its_level(pipe: Pipe) -> None:
     """As it stands in the list of names."""
-    log = open_log(Format.JSON, pipe[1])
+    log = open_log(Format.JSON, fd=pipe[1])
     log("service.failed", service="web")
     log("service.backoff", service="web", failures=1, delay=0.5)
     assert [line["level"] for line in objects(drain(pipe[0]))] == ["error", "warning"]
@@ -166,7 +166,7 @@ def test_readable_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for no_color in ("", "1"):
         monkeypatch.setenv("NO_COLOR", no_color)
         master, terminal = pty.openpty()
-        open_log(Format.AUTO, terminal)("service.running", service="web", pid=7)
+        open_log(Format.AUTO, fd=terminal)("service.running", service="web", pid=7)
         text = os.read(master, 4096).decode()
         assert ("\x1b[" in text) is (no_color == "")
         plain = re.sub(r"\x1b\[\d*m", "", text)
@@ -177,7 +177,9 @@ def test_readable_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_person_is_not_shown_what_does_not_apply(pipe: Pipe) -> None:
     """Null and false are left out, zero is not."""
-    open_log(Format.CONSOLE, pipe[1])("service.exited", service="web", pid=7, code=0, signal=None, core=False)
+    open_log(Format.CONSOLE, fd=pipe[1])(
+        "service.exited", service="web", pid=7, code=0, signal=None, core=False
+    )
     text = drain(pipe[0]).decode()
     assert "code=0" in text
     assert "signal" not in text
@@ -186,7 +188,7 @@ def test_a_person_is_not_shown_what_does_not_apply(pipe: Pipe) -> None:
 
 def test_what_is_said_does_not_depend_on_where(pipe: Pipe) -> None:
     """JSON on a terminal and readable lines in a file can be had too."""
-    open_log(Format.CONSOLE, pipe[1])("service.stopped", service="web")
+    open_log(Format.CONSOLE, fd=pipe[1])("service.stopped", service="web")
     assert drain(pipe[0]).decode().endswith("service.stopped    service=web\n")
 
 
@@ -195,7 +197,7 @@ def test_what_is_said_does_not_depend_on_where(pipe: Pipe) -> None:
 )
 def test_a_terminal_gets_nothing_that_it_would_obey(pipe: Pipe, name: str) -> None:
     """What a process calls itself is quoted where it holds control characters."""
-    open_log(Format.CONSOLE, pipe[1])("orphan.adopted", pid=7, name=name, service=None)
+    open_log(Format.CONSOLE, fd=pipe[1])("orphan.adopted", pid=7, name=name, service=None)
     text = drain(pipe[0]).decode()
     assert text.count("\n") == 1
     assert text.removesuffix("\n").isprintable()
@@ -204,14 +206,14 @@ def test_a_terminal_gets_nothing_that_it_would_obey(pipe: Pipe, name: str) -> No
 def test_json_keeps_every_character(pipe: Pipe) -> None:
     """A program reads the name as it was, on one line."""
     name = "evil\x1b[2J\nä\u202e"
-    open_log(Format.JSON, pipe[1])("orphan.adopted", pid=7, name=name, service=None)
+    open_log(Format.JSON, fd=pipe[1])("orphan.adopted", pid=7, name=name, service=None)
     assert objects(drain(pipe[0]))[0]["name"] == name
 
 
 @pytest.mark.parametrize("how", [Format.JSON, Format.CONSOLE])
 def test_lost_lines_are_told_with_the_next_one(pipe: Pipe, how: Format) -> None:
     """As a key, so that a line of JSON stays one; and only once."""
-    log = open_log(how, pipe[1])
+    log = open_log(how, fd=pipe[1])
     fill(pipe[1])
     for _ in range(5):
         log("service.stopped", service="web")
@@ -240,7 +242,7 @@ VALUES = st.one_of(
 def test_a_line_of_json_always_is_one(keys: dict[str, object]) -> None:
     """However much there is to say, the object fits in a line; long values are shortened."""
     with owned_pipe() as (read_fd, write_fd):
-        open_log(Format.JSON, write_fd)("daemon.reloaded", **keys)
+        open_log(Format.JSON, fd=write_fd)("daemon.reloaded", **keys)
         data = drain(read_fd)
         assert len(data) <= LINE_BYTES
         [line] = objects(data)
@@ -250,7 +252,9 @@ def test_a_line_of_json_always_is_one(keys: dict[str, object]) -> None:
 def test_a_shortened_traceback_keeps_both_ends(pipe: Pipe) -> None:
     """Where it began and what was raised say the most."""
     trace = "Traceback\n" + "  line\n" * 5000 + "KeyError: 7"
-    open_log(Format.JSON, pipe[1])("daemon.turn_failed", step="settle", error="KeyError(7)", traceback=trace)
+    open_log(Format.JSON, fd=pipe[1])(
+        "daemon.turn_failed", step="settle", error="KeyError(7)", traceback=trace
+    )
     [line] = objects(drain(pipe[0]))
     assert line["traceback"].startswith("Traceback\n")
     assert line["traceback"].endswith("KeyError: 7")
@@ -259,7 +263,7 @@ def test_a_shortened_traceback_keeps_both_ends(pipe: Pipe) -> None:
 def test_a_file_takes_lines_too(tmp_path: Path) -> None:
     """A regular file always is writable; the log appends to it."""
     fd = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    log = open_log(Format.AUTO, fd)
+    log = open_log(Format.AUTO, fd=fd)
     log("daemon.stopping", cause="SIGTERM")
     log("daemon.stopped", status=0)
     os.close(fd)
