@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,20 +25,21 @@ from reaperd.config.paths import make_folder
 from reaperd.config.spec import Cgroups, Config
 from reaperd.control.listen import listen, tidy
 from reaperd.control.server import Server
-from reaperd.errors import ReaperdError
+from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import fds, prctl
 from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
 from reaperd.supervise import state
-from reaperd.supervise.shutdown import Phase, Shutdown
+from reaperd.supervise.shutdown import KILLING_NS, Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.logs import Format, Log, open_log
 from reaperd.units import format_signal
 from reaperd.verbs import Verbs
 
+_PAUSE_S: Final = 0.005  # between two looks for who is left, where no loop waits for them any more
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 HANDLED: Final = frozenset({signal.SIGCHLD, signal.SIGHUP, *ENDING})
 
@@ -95,6 +97,17 @@ class Daemon:
         self._children.close()
         free()
         self._server.close()
+
+    def abandon(self) -> None:
+        """Kill and reap all that descends from us: without the daemon nobody would look after it."""
+        deadline_ns = self._clock() + KILLING_NS
+        while not self._children.nobody_left() and self._clock() < deadline_ns:
+            self._children.kill_everybody()
+            self._children.reaper.handle(signal.SIGCHLD, None)
+            self._children.apply()
+            time.sleep(_PAUSE_S)
+        self._server.stop_listening()
+        self._children.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(number)
@@ -168,6 +181,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReaperdError as error:
         _complain(f"reaperd: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
+    except Exception as error:  # noqa: BLE001 - what the loop reports by itself, before and after it
+        _complain(f"reaperd: cannot go on: {_short(error)}\nhint: this is a fault of reaperd's own\n")
+        return Exit.INTERNAL
+
+
+def _short(error: Exception) -> str:
+    """Return what was raised, and where, in one line."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}{said and f': {said}'} ({Path(where.filename).name}:{where.lineno})"
 
 
 def _fill_standard_streams() -> None:
@@ -202,12 +225,17 @@ def _run(path: Path, mask: frozenset[int]) -> int:
         pid=os.getpid(),
         version=__version__,
     )
-    result = daemon.run()
 
     def free() -> None:
         tidy(config.daemon.socket)
         os.close(lock_fd)
 
+    try:
+        result = daemon.run()
+    except Exception:
+        daemon.abandon()
+        free()
+        raise
     daemon.end(free)
     log("daemon.stopped", status=int(result))
     return result

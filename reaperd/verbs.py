@@ -18,7 +18,7 @@ from reaperd.supervise import reload, status, why
 from reaperd.supervise.settled import is_well
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
-from reaperd.supervise.waiting import Waiting, WaitingRoom
+from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
@@ -106,6 +106,7 @@ class Verbs:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
+        self._supervisor.settle()  # what came in this turn before the ask: it is judged by what is so now
         if ask.names == (EVERY,):
             names = tuple(name for name in names if self._is_meant(ask.verb, name))
         if self._shutdown.phase is not Phase.UP and ask.verb != "stop":
@@ -132,7 +133,8 @@ class Verbs:
 
     def _wait_for(self, ticket: int, ask: Ask, waiting: Waiting) -> Answer | None:
         if ask.wait:
-            self._waiting.enter(ticket, waiting, self._world.clock())
+            patience = patience_ns(self._supervisor.services.values())
+            self._waiting.enter(ticket, waiting, self._world.clock() + patience)
             return None
         self._supervisor.settle()
         return self._outcome(waiting)
@@ -197,6 +199,7 @@ class Verbs:
         """Follow the files as they are now, or say why not; then nothing has changed."""
         if self._shutdown.phase is not Phase.UP:
             return refusal(409, "ending", "cannot reload: the daemon is shutting down")
+        self._supervisor.settle()  # a change is followed by what is so now
         try:
             new = self._scaling.load(self.config.source, scale)
         except ReaperdError as error:

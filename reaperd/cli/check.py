@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from reaperd.cli.command import Command, json_option
+from reaperd.cli.command import PATH, Command, json_option
 from reaperd.cli.render import printable, put, put_json
 from reaperd.config.parse import load
 from reaperd.config.resolved import resolved
@@ -20,7 +20,7 @@ from reaperd.errors import ConfigError, Exit, Problem
         "reaperd check --schema > reaperd.schema.json",
     ),
 )
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=PATH, required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of configurations, for editors.")
 @json_option
 def check(file: Path | None, *, schema: bool, as_json: bool) -> int:

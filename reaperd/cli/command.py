@@ -36,12 +36,15 @@ class Command(click.Command):
                 formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
+# Whether a path may be read is for whoever reads it to say, in words that fit and with a hint.
+PATH: Final = click.Path(path_type=Path, readable=False)
+
 _SOCKET: Final = click.option(
     "-s",
     "--socket",
     envvar="REAPERD_SOCKET",
     show_envvar=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where the daemon listens; by default where one of this user does.",
 )
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 import reaperd
-from reaperd.cli.command import Command
+from reaperd.cli.command import PATH, Command
 from reaperd.errors import InternalError
 
 _FLAGS: Final = (
@@ -26,12 +26,12 @@ _FLAGS: Final = (
 
 @click.command(
     cls=Command,
-    exits="0: asked to stop. 70: the daemon itself failed. 78: the configuration cannot be used.",
+    exits="0: asked to stop. 1: another daemon has the lock or the socket. 70: the daemon itself failed, or "
+    "left a process behind. 78: the configuration cannot be used. Where an essential service ends the "
+    "daemon, that service's own.",
     examples=("reaperd run -c /etc/reaperd.toml",),
 )
-@click.option(
-    "-c", "--config", required=True, metavar="FILE", type=click.Path(path_type=Path), help="What to run."
-)
+@click.option("-c", "--config", required=True, metavar="FILE", type=PATH, help="What to run.")
 def run(config: Path) -> int:
     """Run the daemon in the foreground on a configuration.
 

@@ -250,9 +250,9 @@ DAEMON: Final = (
     Key(
         "shutdown_timeout",
         duration(),
-        "How long the end of all services may take; then whatever is left is killed.",
-        '"90s"',
-        "shutdown_timeout_ns",
+        "How long the end of all services may take; then whatever is left is killed. Without it: 90s, or 30s "
+        "more than the longest `stop.timeout` where that is longer.",
+        field="shutdown_timeout_ns",
     ),
     Key(
         "cgroup",

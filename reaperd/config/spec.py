@@ -276,7 +276,7 @@ class DaemonSpec:
     socket: Path
     state_dir: Path
     log: Log = field(default_factory=Log)
-    shutdown_timeout_ns: int = 90 * SECOND_NS
+    shutdown_timeout_ns: int | None = None  # None for what the services' own timeouts take
     cgroup: Cgroups = Cgroups.AUTO
     forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
 

@@ -193,8 +193,15 @@ def _not_spawned_while_stopping(run: Run, event: Event, _spec: ServiceSpec) -> D
 
 def _told_exit(event: MainExited) -> Emit:
     cause = event.cause
-    keys = (("code", cause.code), ("signal", cause.signal), ("core", cause.core_dumped))
-    return Emit("service.exited", (*keys, ("out_of_memory", cause.out_of_memory)))
+    return Emit(
+        "service.exited",
+        (
+            ("code", cause.code),
+            ("signal", cause.signal),
+            ("core", cause.core_dumped),
+            ("out_of_memory", cause.out_of_memory),
+        ),
+    )
 
 
 def _late(run: Run, event: Event, spec: ServiceSpec) -> Decision:

@@ -127,8 +127,9 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
 def spawn_problem(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:
     """Return what went wrong between fork and exec, and a hint where there is one."""
     doing, hint = _stage(cause, spec)
-    gone = cause.stage == "user" and cause.errno == errno.ENOENT
-    return f"{doing}: {'no such user or group' if gone else os.strerror(cause.errno)}", hint
+    if cause.stage == "user" and cause.errno == errno.ENOENT:  # it was there when the configuration was read
+        return f"{doing}: no such user or group", hint
+    return f"{doing}: {os.strerror(cause.errno)}", hint
 
 
 def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # noqa: PLR0911 - flat, one case a stage
@@ -145,7 +146,7 @@ def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # n
         case "limits":
             return _limit_problem(spec)
         case "user":
-            return f"becoming {_identity(spec)}", _user_hint(cause.errno)
+            return f"becoming {_identity(spec)}", _user_hint(cause.errno, spec)
         case "directory":
             who = f"{_identity(spec)} may not go there; " if cause.errno == errno.EACCES and spec.user else ""
             return f"chdir to {spec.directory}", f"{who}{key}"
@@ -181,14 +182,19 @@ def _identity(spec: ServiceSpec) -> str:
     return " with ".join(named) or "one without supplementary groups"
 
 
-def _user_hint(number: int) -> str:
+def _user_hint(number: int, spec: ServiceSpec) -> str:
+    names = (("user", spec.user), ("group", spec.group), ("supplementary_groups", spec.supplementary_groups))
+    key = f"service.{spec.name}.{next((name for name, value in names if value is not None), 'user')}"
     match number:
         case errno.ENOENT:
-            return "it is gone since the configuration was read: getent passwd and getent group list all"
+            problem = "it is gone since the configuration was read: getent passwd and getent group list all"
         case errno.EINVAL:
-            return "this user namespace has no such id: /proc/self/uid_map and gid_map"
+            problem = "this user namespace has no such id: /proc/self/uid_map and gid_map"
+        case errno.EPERM:
+            problem = "only root (CAP_SETUID, CAP_SETGID) may change to another user or group"
         case _:
-            return "only root (CAP_SETUID, CAP_SETGID) may change to another user or group"
+            return key
+    return f"{problem} ({key})"
 
 
 def _exec_hint(number: int, spec: ServiceSpec) -> str | None:

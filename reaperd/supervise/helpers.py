@@ -93,7 +93,7 @@ class Helpers:
             self._start(order)
             return
         replaced = self._held.pop(order.key, None) is not None
-        self._log(order, "helper.skipped" if replaced else "helper.held")
+        self._log("helper.skipped" if replaced else "helper.held", order)
         self._held[order.key] = order
 
     def is_there(self, service: str, errand: Errand) -> bool:
@@ -189,7 +189,7 @@ class Helpers:
             self._by_output[helper.output_fd] = helper
             self._world.poller.watch(helper.output_fd, self)
         if order.errand not in CHECKS:
-            self._log(order, "helper.started", pid=helper.pid)
+            self._log("helper.started", order, pid=helper.pid)
 
     def _spawn(self, order: Order, run_id: str) -> Helper | StageFailed:
         read_fd = write_fd = None
@@ -230,7 +230,7 @@ class Helpers:
                 self.more = True
             case Progress.STUCK:
                 helper.stuck = True
-                self._log(helper.order, "helper.stuck")
+                self._log("helper.stuck", helper.order)
             case Progress.KILLED:
                 pass
 
@@ -265,15 +265,15 @@ class Helpers:
         order, problem = finished.order, finished.problem()
         match finished.outcome:
             case NotSpawned(stage=stage, errno=number):
-                self._log(order, "helper.not_spawned", stage=stage, errno=number, problem=problem)
+                self._log("helper.not_spawned", order, stage=stage, errno=number, problem=problem)
             case TimedOut():
-                self._log(order, "helper.timed_out", pid=pid, timeout=format_duration(order.timeout_ns))
+                self._log("helper.timed_out", order, pid=pid, timeout=format_duration(order.timeout_ns))
             case Exited(code=0):
-                self._log(order, "helper.ended", pid=pid)
+                self._log("helper.ended", order, pid=pid)
             case Exited():
-                self._log(order, "helper.failed", pid=pid, problem=problem)
+                self._log("helper.failed", order, pid=pid, problem=problem)
 
-    def _log(self, order: Order, event: str, **keys: object) -> None:
+    def _log(self, event: str, order: Order, **keys: object) -> None:
         self._world.log(event, service=order.service, errand=order.errand.value, **keys)
 
 

@@ -14,6 +14,7 @@ class Service:
     Attributes:
         spec: what the current run follows.
         run: its life as policy sees it.
+        since_wall_ns: when its state changed last, by the wall clock as that stood then.
         next_spec: what the next run follows, after a reload changed it.
         leaving: it is no longer configured and goes once it is down.
         again: it is on its way down only to start once more, by its next spec.
@@ -30,6 +31,7 @@ class Service:
 
     spec: ServiceSpec
     run: Run
+    since_wall_ns: int = 0
     next_spec: ServiceSpec | None = None
     leaving: bool = False
     again: bool = False

@@ -6,7 +6,8 @@
     done       the daemon has no child any more
 
 Each phase has a deadline, so that a process that cannot be killed (state D) does not keep the daemon. The
-first has the one that the user sets; when it is over, killing comes next.
+first has the one that the user sets, else one by which each service has its own grace; when it is over,
+killing comes next.
 """
 
 import signal
@@ -21,6 +22,8 @@ from reaperd.supervise.perform import Ending
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import World
 
+LEAST_NS: Final = 90 * SECOND_NS  # for the services, unless the user says how long they have
+BEYOND_NS: Final = 30 * SECOND_NS  # the longest grace of any service, at least
 REST_NS: Final = 5 * SECOND_NS
 KILLING_NS: Final = 10 * SECOND_NS
 
@@ -42,11 +45,11 @@ class Shutdown:
         phase: how far it has come.
         deadline_ns: when the phase ends whatever happens; None while up or done.
         status: what the daemon leaves with.
-        timeout_ns: how long the services have.
+        timeout_ns: how long the services have; None for what their own timeouts take.
         more: a kill goes on in the next turn, which must not wait.
     """
 
-    def __init__(self, supervisor: Supervisor, world: World, timeout_ns: int) -> None:
+    def __init__(self, supervisor: Supervisor, world: World, timeout_ns: int | None) -> None:
         self.timeout_ns = timeout_ns
         self.phase = Phase.UP
         self.deadline_ns: int | None = None
@@ -65,6 +68,7 @@ class Shutdown:
 
     def ask(self, cause: str) -> None:
         """Begin, or where it has begun already, hurry."""
+        self._supervisor.settle()  # who is on the way down by now is seen by what has been decided
         if self.phase is Phase.UP:
             self._log("daemon.stopping", cause=cause)
             self._stop_services()
@@ -79,7 +83,9 @@ class Shutdown:
 
     def _stop_services(self) -> None:
         services = self._supervisor.services
-        self._enter(Phase.SERVICES, self.timeout_ns)
+        longest_ns = max((service.spec.stop.timeout_ns for service in services.values()), default=0)
+        enough_ns = max(LEAST_NS, longest_ns + BEYOND_NS)
+        self._enter(Phase.SERVICES, enough_ns if self.timeout_ns is None else self.timeout_ns)
         # To ask one again that is on its way down already would hurry it.
         self._supervisor.stop([name for name in reversed(services) if not services[name].is_going_down()])
 

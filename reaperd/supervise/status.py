@@ -1,6 +1,5 @@
 """What `status` says of services: one plain row each, the same for people and for programs."""
 
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -25,8 +24,6 @@ def rows(services: Iterable[Service], gates: Gates, timers: Timers[Deadline], no
 
 def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Row:
     run = service.run
-    age_s = (now_ns - run.since_ns) / 1e9
-    up = run.state is State.RUNNING
     holds, before = gates.held_by(service), gates.stops_after(service)
     return {
         "name": service.spec.name,
@@ -35,8 +32,8 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "pid": service.main,
         "restarts": run.restarts,
         "failures": run.failures,
-        "since": rfc3339(time.time() - age_s),
-        "uptime": round(age_s, 3) if up else None,
+        "since": rfc3339(service.since_wall_ns / 1e9),
+        "uptime": round((now_ns - run.since_ns) / 1e9, 3) if run.state is State.RUNNING else None,
         "status": service.said,
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
         "waits_for": [hold.name for hold in holds] or list(before),

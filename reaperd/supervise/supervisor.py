@@ -53,10 +53,11 @@ class Supervisor:
     def __init__(self, world: World) -> None:
         self._children = world.children
         self._clock = world.clock
+        self._wall = world.wall
         self._log = world.log
         self._performer = Performer(world, self._post)
         self._events: deque[tuple[Service, Event]] = deque()
-        self.wishes = Wishes(self._performer, self._post, world.clock)
+        self.wishes = Wishes(self._performer, self._post, world)
         self._gates = self.wishes.gates
         self._look = False  # something died or is to be stopped: orphans may have come
         if world.children.emptied_fd is not None:
@@ -106,7 +107,8 @@ class Supervisor:
     # --- what happens -----------------------------------------------------------------------------------
 
     def collect_exits(self) -> None:
-        """Make events of the children that the handler reaped."""
+        """Begin a turn: make events of the children that the handler reaped."""
+        self.wishes.begin_turn()
         orphans: list[Ended] = []
         for ended in self._children.apply():
             self._look = True
@@ -199,6 +201,8 @@ class Supervisor:
         service.run, actions = decide(service.run, event, service.spec)
         self._performer.perform(service, actions)
         self._gates.file(service)
+        if service.run.state is not before.state:
+            service.since_wall_ns = self._wall()
         if (service.run.state, service.run.awaits) != (before.state, before.awaits):
             self._gates.moved.add(service.spec.name)
         if service.at_rest():

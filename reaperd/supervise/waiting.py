@@ -1,15 +1,16 @@
 """Asks that are answered when what they asked for is settled, or at their deadline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from reaperd.config.spec import SECOND_NS
 from reaperd.loop.timers import Timers
+from reaperd.supervise.service import Service
 from reaperd.supervise.settled import is_settled
 from reaperd.supervise.wishes import Wishes
 
-PATIENCE_NS: Final = 100 * SECOND_NS  # longer than any stop that works, shorter than any client's patience
+MARGIN_NS: Final = 90 * SECOND_NS  # beyond the longest stop and the longest start: for those that go in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,14 @@ class Waiting:
     needs_restart: tuple[str, ...] = ()  # of a reload: keys that only a new daemon follows
 
 
+def patience_ns(services: Iterable[Service]) -> int:
+    """Return how long an ask may wait: for a stop and a start that take all the time that they are given."""
+    specs = [spec for each in services for spec in (each.spec, each.next_spec) if spec is not None]
+    stop_ns = max((spec.stop.timeout_ns for spec in specs), default=0)
+    ready_ns = max((spec.ready_timeout_ns for spec in specs if spec.ready is not None), default=0)
+    return stop_ns + ready_ns + MARGIN_NS
+
+
 class WaitingRoom:
     """Hold asks until they are settled."""
 
@@ -31,10 +40,10 @@ class WaitingRoom:
         self._waiting: dict[int, Waiting] = {}
         self._deadlines: Timers[int] = Timers()
 
-    def enter(self, ticket: int, waiting: Waiting, now_ns: int) -> None:
-        """Let an ask wait under its ticket."""
+    def enter(self, ticket: int, waiting: Waiting, deadline_ns: int) -> None:
+        """Let an ask wait under its ticket, until `deadline_ns` at the latest."""
         self._waiting[ticket] = waiting
-        self._deadlines.arm(ticket, now_ns + PATIENCE_NS)
+        self._deadlines.arm(ticket, deadline_ns)
 
     def leave(self, ticket: int) -> None:
         """Forget an ask whose client has gone."""

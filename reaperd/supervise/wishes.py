@@ -24,6 +24,7 @@ from reaperd.policy.words import (
 from reaperd.supervise.gates import UP, Gates, in_order
 from reaperd.supervise.perform import Performer
 from reaperd.supervise.service import Service
+from reaperd.supervise.world import World
 
 _Ask = Callable[[Service, type[StartAsked] | type[StopAsked] | type[RestartAsked]], None]
 
@@ -37,21 +38,21 @@ class Wishes:
         leaving: those that are no longer configured and go once they are down.
     """
 
-    def __init__(
-        self, performer: Performer, post: Callable[[Service, Event], None], clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, performer: Performer, post: Callable[[Service, Event], None], world: World) -> None:
         self.services: dict[str, Service] = {}
         self.gates: Final = Gates()
         self.leaving: dict[str, Service] = {}
         self._performer = performer
         self._post = post
-        self._clock = clock
+        self._clock = world.clock
+        self._wall = world.wall
+        self._told: set[str] = set()  # who was asked in this turn to stop
 
     # --- who there is -----------------------------------------------------------------------------------
 
     def add(self, spec: ServiceSpec) -> None:
         """Take on a service, without starting it; `arrange` follows when all are there."""
-        self.services[spec.name] = Service(spec, Run(since_ns=self._clock()))
+        self.services[spec.name] = Service(spec, Run(since_ns=self._clock()), since_wall_ns=self._wall())
 
     def arrange(self, names: Iterable[str]) -> None:
         """Let services stand in the order of `names`, leaving ones last, and learn who needs whom."""
@@ -69,6 +70,10 @@ class Wishes:
 
     # --- up and down ------------------------------------------------------------------------------------
 
+    def begin_turn(self) -> None:
+        """Let the next ask to stop count as another one."""
+        self._told.clear()
+
     def start(self, names: Iterable[str]) -> None:
         """Want services up, and what they require with them."""
         names = list(names)
@@ -78,6 +83,7 @@ class Wishes:
             if service is None or service.again or service.leaving:
                 continue
             self.gates.keep(name)
+            self._told.discard(name)
             if name in asked or _is_wanting(service):
                 self._ask(service, StartAsked)
 
@@ -89,6 +95,10 @@ class Wishes:
                 self._stop(service)
 
     def _stop(self, service: Service) -> None:
+        # Who asks in the same turn does not know of the other one: that is no wish to hurry.
+        if service.spec.name in self._told:
+            return
+        self._told.add(service.spec.name)
         if service.again:  # it is on its way down already, and now stays there
             service.again = False
         elif service.run.state in UP:
@@ -109,6 +119,7 @@ class Wishes:
     def _restart(self, service: Service) -> None:
         if service.again or service.leaving:
             return
+        self._told.discard(service.spec.name)
         if service.run.state in UP:
             self.gates.queue(service, RestartAsked)
         else:
@@ -169,6 +180,7 @@ class Wishes:
         service.leaving = False
         del self.leaving[spec.name]
         self.gates.keep(spec.name)
+        self._told.discard(spec.name)
         service.again = service.run.want is Want.DOWN
 
     def settled(self, service: Service) -> None:

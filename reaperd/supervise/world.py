@@ -1,5 +1,6 @@
 """What services act through: the seam between decisions and the machine."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -32,3 +33,4 @@ class World:
     timers: Timers[Deadline]
     clock: Callable[[], int]  # CLOCK_MONOTONIC in nanoseconds
     log: Log
+    wall: Callable[[], int] = time.time_ns  # CLOCK_REALTIME: for what people read, never to decide by

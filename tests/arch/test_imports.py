@@ -15,11 +15,10 @@ LAYERS: Final = (
     ("cli",),
     ("daemon",),
     ("verbs",),
-    ("scaling",),
-    ("supervise", "control", "zombies"),
+    ("supervise", "control", "zombies", "scaling"),
     ("policy", "loop", "children", "sd", "telemetry"),
     ("config", "model", "kernel"),
-    ("crontab",),
+    ("crontab",),  # the files are checked by it, and schedules are reckoned by it
     ("errors", "units"),
 )
 RANK: Final = {part: rank for rank, parts in enumerate(reversed(LAYERS)) for part in parts}
@@ -116,6 +115,9 @@ def test_a_module_imports_what_it_may(module: str) -> None:
         ("reaperd.loop.loop", "import ctypes.util", "ctypes lives in ['kernel', 'pid1']"),
         ("reaperd.loop.loop", "import structlog.dev as s", "structlog lives in ['telemetry']"),
         ("reaperd.cli.main", "import h11", "h11 lives in ['control']"),
+        ("reaperd.config.schedules", "from cronsim import CronSim", "cronsim lives in ['crontab']"),
+        ("reaperd.crontab", "from reaperd.config.spec import Cron", "imports point down"),
+        ("reaperd.supervise.reload", "from reaperd.scaling import Scaling", "imports point down"),
         ("reaperd.cli.main", "import requests", "not a dependency"),
         ("reaperd.daemon", "import threading", "not in this program"),
         ("reaperd.loop.loop", "from . import timers", "imports are written in full"),
@@ -174,7 +176,7 @@ def test_the_daemon_holds_no_library_that_it_does_not_need() -> None:
     """An idle daemon has neither the command line's library nor psutil nor HTTP in memory."""
     held = reached("reaperd.daemon")
     assert {"structlog", "reaperd.control.server", "reaperd.kernel.wait"} <= held, "the search goes deep"
-    assert not held & {"click", "psutil", "h11"}
+    assert not held & {"click", "psutil", "h11", "cronsim"}
 
 
 def test_the_package_itself_imports_nothing_of_ours() -> None:

@@ -31,7 +31,8 @@ class Play:
         prctl.set_child_subreaper(True)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.children = Children(Inheritance(dict(os.environ), limits, frozenset()))
+        # Who is in a run's cgroup is known by that alone; here it is to be known without.
+        self.children = Children(Inheritance(dict(os.environ), limits, frozenset()), cgroups=False)
         signal.signal(signal.SIGCHLD, self.children.reaper.handle)
         self.ended: list[Ended] = []
 

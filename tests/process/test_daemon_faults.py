@@ -103,6 +103,35 @@ def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
 # --- nothing to fork with -------------------------------------------------------------------------------
 
 
+# Has decided and performed for the first time, so that its services run, and then meets a fault of its own.
+BROKEN: Final = """
+import sys
+from reaperd import daemon
+settle = daemon.Supervisor.settle
+def broken(supervisor):
+    settle(supervisor)
+    raise RuntimeError("a fault\\nof two lines")
+daemon.Supervisor.settle = broken
+sys.exit(daemon.main())
+"""
+
+
+def test_a_fault_outside_the_loop_is_one_sentence_and_leaves_nobody(tmp_path: Path) -> None:
+    """No traceback and 70; without its daemon no service goes on, and the next one finds the place free."""
+    services = {"web": sh("(setsid sleep 1000 &); exec sleep 1000"), "deaf": sh("trap '' TERM; sleep 1000")}
+    with daemon(tmp_path, services, program=(sys.executable, "-c", BROKEN, "--"), ends=False) as reaperd:
+        assert (reaperd.wait_end(), reaperd.left) == (70, [])
+        assert {each["service"] for each in reaperd.events("service.starting")} == {"web", "deaf"}
+        said = [line for line in reaperd.log.all() if not line.startswith("{")]
+        assert said == [
+            "reaperd: cannot go on: RuntimeError: a fault of two lines (<string>:7)\n",
+            "hint: this is a fault of reaperd's own\n",
+        ]
+        assert not (tmp_path / "c.sock").exists()
+    with daemon(tmp_path, {"web": sleeper()}) as reaperd:
+        _running(reaperd, "web")
+
+
 def test_a_fork_that_fails_is_tried_again(tmp_path: Path) -> None:
     """EAGAIN has its own stage and its backoff; the services that run are not disturbed."""
     calls = "clone,clone3,fork,vfork"

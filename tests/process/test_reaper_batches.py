@@ -55,7 +55,7 @@ def _one_signal_for_many(known: bool) -> list[int]:  # noqa: FBT001 - a scenario
     signal.alarm(30)  # a reaper that forgets somebody would wait for ever
     vars(module)["BATCH"] = 8  # small, so that few children are many
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    reaper = Reaper()
+    reaper = Reaper(lambda _pid: None)
     signal.signal(signal.SIGCHLD, reaper.handle)
     pids = {fork_child(lambda: None) for _ in range(20)}
     if known:

@@ -32,6 +32,8 @@ REST: Final = 'read _ <> "$NEVER"'
 
 DAEMON: Final = (sys.executable, "-m", "reaperd.daemon", "--")  # with a configuration after it
 
+EXPANDED: Final = {"command", "environment"}  # keys whose dollars the daemon would take for variables
+
 Event = dict[str, Any]  # a line of the log
 Services = Mapping[str, Mapping[str, object]]
 
@@ -100,7 +102,10 @@ class Daemon:
         said: the lines of its standard output, which its services share.
     """
 
-    def __init__(self, directory: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, command: Sequence[str], environment: Mapping[str, str], *, cgroups: bool
+    ) -> None:
+        self._cgroups = cgroups
         self.config = directory / "reaperd.toml"
         self.socket = directory / "c.sock"
         result_read, result_write = os.pipe()
@@ -205,7 +210,7 @@ class Daemon:
 
     def configure(self, services: Services) -> None:
         """Write another configuration, to be used by a reload."""
-        self.config.write_text(toml(self.config.parent, services))
+        self.config.write_text(toml(self.config.parent, services, cgroups=self._cgroups))
 
     def reload(self, services: Services) -> Event:
         """Write another configuration, send SIGHUP and wait until the daemon follows it."""
@@ -276,6 +281,7 @@ def daemon(
     prefix: Sequence[str] = (),
     program: Sequence[str] = DAEMON,
     environment: Mapping[str, str] | None = None,
+    cgroups: bool = True,
     ends: bool = True,
 ) -> Iterator[Daemon]:
     """Start a daemon in `directory` that has these services, and end it on the way out.
@@ -286,14 +292,15 @@ def daemon(
         prefix: words in front of its command, such as strace's.
         program: its command, but for the configuration.
         environment: variables besides our own.
+        cgroups: each run may have a cgroup, where the machine lets it; else processes are told apart without.
         ends: on the way out, if it has not ended yet, it has to by SIGTERM, with nobody left behind.
     """
-    (directory / "reaperd.toml").write_text(toml(directory, services))
+    (directory / "reaperd.toml").write_text(toml(directory, services, cgroups=cgroups))
     never = directory / "never"
     if not never.exists():
         os.mkfifo(never)
     command = [*prefix, *program, str(directory / "reaperd.toml")]
-    with Daemon(directory, command, {"NEVER": str(never), **(environment or {})}) as made:
+    with Daemon(directory, command, {"NEVER": str(never), **(environment or {})}, cgroups=cgroups) as made:
         yield made
         if ends and not made.is_over:
             made.end()
@@ -317,12 +324,26 @@ def daemon_as_init(directory: Path, services: Services, program: Sequence[str] =
 # --- configurations -------------------------------------------------------------------------------------
 
 
-def toml(directory: Path, services: Services) -> str:
-    """Return the text of a configuration whose daemon keeps to `directory`."""
-    tables = {"daemon": {"socket": str(directory / "c.sock"), "state_dir": str(directory / "state")}}
-    parts = [_table(name, keys) for name, keys in tables.items()]
-    parts += [_table(f"service.{json.dumps(name)}", keys) for name, keys in services.items()]
+def toml(directory: Path, services: Services, *, cgroups: bool = True) -> str:
+    """Return the text of a configuration whose daemon keeps to `directory`; dollars are the programs' own."""
+    keys = {"socket": str(directory / "c.sock"), "state_dir": str(directory / "state")}
+    parts = [_table("daemon", keys if cgroups else {**keys, "cgroup": "no"})]
+    for name, service in services.items():
+        expanded = {key: _undollared(value) if key in EXPANDED else value for key, value in service.items()}
+        parts.append(_table(f"service.{json.dumps(name)}", expanded))
     return "\n".join(parts)
+
+
+def _undollared(value: object) -> object:
+    match value:
+        case str():
+            return value.replace("$", "$$")
+        case list():
+            return [_undollared(each) for each in value]
+        case Mapping():
+            return {key: _undollared(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def _table(name: str, keys: Mapping[str, object]) -> str:

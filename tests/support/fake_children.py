@@ -40,6 +40,8 @@ class FakeChildren:
         kill_says: how far a kill comes.
     """
 
+    emptied_fd = None
+
     def __init__(self, clock: Callable[[], int]) -> None:
         self.alive: dict[int, FakeChild] = {}
         self.forks: list[ServiceSpec] = []
@@ -47,7 +49,6 @@ class FakeChildren:
         self.immortal = False
         self.kill_says = Progress.KILLED
         self.ended_runs: list[str] = []
-        self.emptied_fd = None  # there are no cgroups
         self._clock = clock
         self._pids = count(100)
         self._reaped: list[Ended] = []
@@ -95,7 +96,7 @@ class FakeChildren:
 
     def spawn(self, spec: ServiceSpec, run_id: str, descriptors: Descriptors = ()) -> Forked | StageFailed:
         """Fork, or fail as the test wants."""
-        assert not descriptors
+        del descriptors
         if isinstance(self.refusal, Exception):
             raise self.refusal
         if self.refusal is not None:
@@ -132,6 +133,11 @@ class FakeChildren:
         for child in self._of(run_id):
             child.signals.append(number)
 
+    def signal_main(self, pid: int, number: int, *, group: bool) -> None:
+        """Note the signal at a main process."""
+        del group
+        self.alive[pid].signals.append(number)
+
     def signal_newcomers(self, run_id: str, number: int) -> None:
         """Note it at each one that has not got it yet."""
         for child in self._of(run_id):
@@ -151,7 +157,7 @@ class FakeChildren:
         return list(self.alive.values())
 
     def signal_everybody(self, number: int, *, but: Iterable[str] = ()) -> None:
-        """Note the signal at everybody, but for some runs."""
+        """Note the signal at everybody, `but` at some runs."""
         spared = set(but)
         for child in self.alive.values():
             if child.run_id not in spared:

@@ -5,18 +5,21 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reaperd.children.plan import DEFAULT_PATH, Inheritance, make_plan
+from reaperd.children.plan import DEFAULT_PATH, MARKER, Inheritance, make_plan
 from reaperd.config.spec import Limit, ServiceSpec
 from reaperd.errors import ReaperdError
 from reaperd.kernel.credentials import Identity
 
 SPEC: Final = ServiceSpec("web:2", ("serve", "now"), base="web", instance=2)
 GIVEN: Final = {"HOME": "/given", "USER": "giver", "SHELL": "/bin/given", "LANG": "C", "PATH": "/a::/b"}
+CALLER: Final = Inheritance(GIVEN, (5, 6), frozenset({1}))
 
 
-def _environment(spec: ServiceSpec, given: dict[str, str] = GIVEN) -> dict[str, str]:
-    plan = make_plan(spec, "r.1", Inheritance(given, (5, 6), frozenset()))
+def _environment(spec: ServiceSpec, inherited: dict[str, str] = GIVEN) -> dict[str, str]:
+    plan = make_plan(spec, "r.1", replace(CALLER, environment=inherited))
     return {os.fsdecode(name): os.fsdecode(value) for name, value in plan.environment.items()}
 
 
@@ -27,18 +30,37 @@ def test_a_program_gets_what_the_daemon_was_given() -> None:
     assert _environment(spec) == {**GIVEN, "LANG": "de", "PORT": "80", **told}
 
 
+def test_nobody_can_take_anothers_name_or_marker() -> None:
+    """Neither by what the daemon was given nor by what the service says: what we say of the run is last."""
+    liar = (("SERVICE", "liar"), ("REAPERD_INSTANCE", "9"), (MARKER, "liar"), ("X", ""))
+    environment = _environment(replace(SPEC, environment=liar), {"SERVICE": "outer", MARKER: "outer.9"})
+    assert environment == {"X": "", "SERVICE": "web:2", "REAPERD_INSTANCE": "2", MARKER: "r.1"}
+
+
 def test_the_only_one_has_no_instance() -> None:
-    """A service without instances has no number, not even an inherited one."""
+    """A service without instances has no number."""
     environment = _environment(replace(SPEC, name="web", instance=None))
     assert "REAPERD_INSTANCE" not in environment
 
 
 def test_what_speaks_to_the_daemon_is_kept_from_its_services() -> None:
-    """A program that answered the daemon's manager would be taken for the daemon."""
-    private = dict.fromkeys(
-        ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"), "1"
-    )
-    assert not _environment(SPEC, private).keys() & private.keys()
+    """A service must not answer for the daemon, nor take its sockets for its own."""
+    private = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
+    environment = _environment(SPEC, dict.fromkeys(private, "1"))
+    assert environment.keys() == {"SERVICE", "REAPERD_INSTANCE", MARKER}
+
+
+def test_a_service_may_set_such_a_name_itself() -> None:
+    """Only what the daemon was given is withheld."""
+    spec = replace(SPEC, environment=(("NOTIFY_SOCKET", "/s"),))
+    assert _environment(spec)["NOTIFY_SOCKET"] == "/s"
+
+
+def test_words_become_bytes_as_they_are() -> None:
+    """No word is split, expanded or dropped; bytes that are no UTF-8 survive."""
+    words = ("server", "a b", "$HOME", "*", "", "ä", "\udcff")
+    plan = make_plan(replace(SPEC, command=words), "r.1", CALLER)
+    assert plan.argv == (b"server", b"a b", b"$HOME", b"*", b"", "ä".encode(), b"\xff")
 
 
 def test_a_cleared_environment_holds_what_was_asked_for() -> None:
@@ -46,17 +68,60 @@ def test_a_cleared_environment_holds_what_was_asked_for() -> None:
     spec = replace(SPEC, clear_environment=True, environment=(("PORT", "80"),))
     told = {"SERVICE": "web:2", "REAPERD_INSTANCE": "2", "REAPERD_RUN": "r.1"}
     assert _environment(spec) == {"PORT": "80", **told}
-    plan = make_plan(spec, "r.1", Inheritance(GIVEN, (5, 6), frozenset()))
+    plan = make_plan(spec, "r.1", CALLER)
     assert plan.candidates == tuple(os.fsencode(f"{each}/serve") for each in DEFAULT_PATH.split(":"))
 
 
-def test_a_program_is_looked_for_in_its_own_path() -> None:
-    """An empty entry means the directory it starts in; a name with a slash is taken as it is."""
-    inherited = Inheritance(GIVEN, (5, 6), frozenset())
-    assert make_plan(SPEC, "r.1", inherited).candidates == (b"/a/serve", b"./serve", b"/b/serve")
-    own = replace(SPEC, environment=(("PATH", "/own"),))
-    assert make_plan(own, "r.1", inherited).candidates == (b"/own/serve",)
-    assert make_plan(replace(SPEC, command=("bin/x",)), "r.1", inherited).candidates == (b"bin/x",)
+@given(st.lists(st.sampled_from(["/bin", "bin", "", "/a b", "."]), max_size=5), st.booleans())
+def test_a_name_is_looked_up_in_the_path_of_the_program(folders: list[str], own: bool) -> None:  # noqa: FBT001 - drawn
+    """In its order, empty entries meaning the current directory; the service's own PATH goes first."""
+    path = ":".join(folders)
+    spec = replace(SPEC, environment=(("PATH", path),)) if own else SPEC
+    plan = make_plan(spec, "r.1", replace(CALLER, environment={"PATH": "/other" if own else path}))
+    assert plan.candidates == tuple(f"{folder or '.'}/serve".encode() for folder in path.split(":"))
+    assert plan.environment[b"PATH"] == path.encode()
+
+
+@pytest.mark.parametrize("program", ["/bin/server", "./server", "bin/server"])
+def test_a_path_is_the_only_candidate(program: str) -> None:
+    """What has a slash is not looked up."""
+    plan = make_plan(replace(SPEC, command=(program, "x")), "r.1", CALLER)
+    assert plan.candidates == (program.encode(),)
+
+
+def test_without_a_path_there_is_a_usual_one() -> None:
+    """A daemon that was started without any still finds programs; the program itself is not given one."""
+    plan = make_plan(SPEC, "r.1", replace(CALLER, environment={}))
+    assert plan.candidates == tuple(os.fsencode(f"{each}/serve") for each in DEFAULT_PATH.split(":"))
+    assert b"PATH" not in plan.environment
+
+
+def test_the_mask_is_the_callers() -> None:
+    """The signals that the daemon blocks for itself are open again in its services."""
+    assert make_plan(SPEC, "r.1", CALLER).mask == CALLER.mask
+
+
+def test_directory_and_identity_are_none_where_nothing_is_said() -> None:
+    """Then the child has nothing to change."""
+    plan = make_plan(SPEC, "r.1", CALLER)
+    assert (plan.directory, plan.identity) == (None, None)
+    assert make_plan(replace(SPEC, directory="/tmp/ä"), "r.1", CALLER).directory == "/tmp/ä".encode()
+
+
+def test_a_user_is_looked_up_before_the_fork() -> None:
+    """The plan holds numbers; none where a plain user asks for himself."""
+    identity = make_plan(replace(SPEC, user=str(os.getuid())), "r.1", CALLER).identity
+    if os.geteuid() == 0:
+        assert identity is not None
+        assert identity.uid == os.getuid()
+    else:
+        assert identity is None
+
+
+def test_a_user_that_is_gone_stops_the_plan() -> None:
+    """He can be removed between one run and the next."""
+    with pytest.raises(ReaperdError, match="no-such-user"):
+        make_plan(replace(SPEC, user="no-such-user"), "r.1", CALLER)
 
 
 def test_a_user_brings_his_own_login() -> None:
@@ -87,29 +152,25 @@ def test_a_shell_that_refuses_logins_is_none() -> None:
 
 def test_the_callers_limit_of_descriptors_is_given_back() -> None:
     """Without a limit of its own; other limits change nothing about that."""
-    inherited = Inheritance({}, (5, 6), frozenset())
     nofile, core = resource.RLIMIT_NOFILE, resource.RLIMIT_CORE
-    assert make_plan(SPEC, "r.1", inherited).limits == ((nofile, (5, 6)),)
+    assert make_plan(SPEC, "r.1", CALLER).limits == ((nofile, (5, 6)),)
     cored = replace(SPEC, limits=(Limit(core, 0, -1),))
-    assert dict(make_plan(cored, "r.1", inherited).limits) == {nofile: (5, 6), core: (0, -1)}
+    assert dict(make_plan(cored, "r.1", CALLER).limits) == {nofile: (5, 6), core: (0, -1)}
     own = replace(SPEC, limits=(Limit(nofile, 7, 8),))
-    assert make_plan(own, "r.1", inherited).limits == ((nofile, (7, 8)),)
+    assert make_plan(own, "r.1", CALLER).limits == ((nofile, (7, 8)),)
 
 
 def test_groups_that_are_named_take_the_place_of_the_users() -> None:
     """Also none at all, and also without a user."""
-    inherited = Inheritance({}, (5, 6), frozenset())
     plan = make_plan(
-        replace(SPEC, user="65534", group="12", supplementary_groups=("7", "3", "7")), "r", inherited
+        replace(SPEC, user="65534", group="12", supplementary_groups=("7", "3", "7")), "r", CALLER
     )
     assert plan.identity == Identity(65534, 12, (3, 7))
-    plan = make_plan(replace(SPEC, supplementary_groups=()), "r", inherited)
+    plan = make_plan(replace(SPEC, supplementary_groups=()), "r", CALLER)
     assert plan.identity == Identity(os.getuid(), os.getgid(), ())
 
 
 def test_a_group_that_is_gone_stops_the_plan() -> None:
     """It was there when the configuration was read."""
     with pytest.raises(ReaperdError, match="cannot find group"):
-        make_plan(
-            replace(SPEC, supplementary_groups=("nonesuch",)), "r", Inheritance({}, (5, 6), frozenset())
-        )
+        make_plan(replace(SPEC, supplementary_groups=("nonesuch",)), "r", CALLER)

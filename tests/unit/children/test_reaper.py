@@ -6,11 +6,15 @@ from reaperd.children import reaper as module
 from reaperd.children.reaper import Reaper
 
 
+def _no_leaf(_pid: int) -> None:
+    """Without cgroups nobody is in a run's leaf."""
+
+
 class Interrupted(Reaper):
     """A reaper whose looks are interrupted by further signals, `interruptions` times, at their very end."""
 
     def __init__(self, interruptions: int, finds: int = 0) -> None:
-        super().__init__()
+        super().__init__(_no_leaf)
         self.looks = 0
         self.nested = 0
         self._interruptions = interruptions
@@ -57,7 +61,7 @@ class Broken(Reaper):
 
 def test_no_exception_leaves_the_handler() -> None:
     """It would surface in whatever code the signal hit; it is kept for the turn, and the next call works."""
-    reaper = Broken()
+    reaper = Broken(_no_leaf)
     for _ in range(2):
         reaper.failure = None
         reaper.handle(signal.SIGCHLD, None)

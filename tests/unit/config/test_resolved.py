@@ -67,6 +67,11 @@ def test_every_key_of_a_service_is_told(tmp_path: Path) -> None:
     assert tidy.keys() == keys | {"name", "base", "instance"}
 
 
+def test_what_follows_from_the_services_is_null(tmp_path: Path) -> None:
+    """Nobody has said how long the end may take, so it is what the services' own timeouts take."""
+    assert plain(tmp_path, '[service.web]\ncommand = ["web"]')["daemon"]["shutdown_timeout"] is None
+
+
 def test_each_form_of_a_check_is_told(tmp_path: Path) -> None:
     """As the key that it was written with."""
     for form, told in (

@@ -3,6 +3,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from reaperd.supervise.explain import cause_text, spawn_problem, why
 
 S = 1_000_000_000
 SPEC = ServiceSpec("web", ("/srv/web", "-x"), restart=Restart.ON_FAILURE, stop=Stop(signal=15))
+GONE = "it is gone since the configuration was read: getent passwd and getent group list all"
+NOT_ROOT = "only root (CAP_SETUID, CAP_SETGID) may change to another user or group"
 Write = Callable[..., Path]
 
 
@@ -184,6 +187,14 @@ def test_other_failures_of_a_good_program_have_no_hint(write: Write) -> None:
     assert hint_for(write("server", "\x7fELF"), errno.EIO) is None
 
 
+@pytest.mark.parametrize("command", ["web", "/srv/web"])
+def test_what_the_machine_lacks_is_not_the_programs_fault(command: str) -> None:
+    """Whether the name was looked up or not."""
+    assert hint_for(command, errno.ENOMEM) == (
+        "the machine is short of memory, or limits.as is too small for it"
+    )
+
+
 @pytest.mark.parametrize(
     ("stage", "number", "more", "problem", "hint"),
     [
@@ -199,35 +210,42 @@ def test_other_failures_of_a_good_program_have_no_hint(write: Write) -> None:
             errno.EPERM,
             {"user": "www"},
             "becoming user www: Operation not permitted",
-            "only root (CAP_SETUID, CAP_SETGID) may change to another user or group",
+            f"{NOT_ROOT} (service.web.user)",
         ),
         (
             "user",
             errno.ENOENT,
             {"user": "www"},
             "becoming user www: no such user or group",
-            "it is gone since the configuration was read: getent passwd and getent group list all",
+            f"{GONE} (service.web.user)",
         ),
         (
             "user",
             errno.ENOENT,
             {"group": "www"},
             "becoming group www: no such user or group",
-            "it is gone since the configuration was read: getent passwd and getent group list all",
+            f"{GONE} (service.web.group)",
+        ),
+        (
+            "user",
+            errno.EPERM,
+            {"supplementary_groups": ("www",)},
+            "becoming supplementary groups www: Operation not permitted",
+            f"{NOT_ROOT} (service.web.supplementary_groups)",
         ),
         (
             "user",
             errno.EAGAIN,
             {"user": "www"},
             "becoming user www: Resource temporarily unavailable",
-            "only root (CAP_SETUID, CAP_SETGID) may change to another user or group",
+            "service.web.user",
         ),
         ("session", errno.EPERM, {}, "session: Operation not permitted", None),
     ],
 )
 def test_the_other_stages(
-    stage: str, number: int, more: dict[str, str], problem: str, hint: str | None
+    stage: str, number: int, more: dict[str, Any], problem: str, hint: str | None
 ) -> None:
     """Each names what it was about, and the key that says so."""
-    spec = replace(SPEC, **more)  # type: ignore[arg-type] # its own fields
+    spec = replace(SPEC, **more)
     assert spawn_problem(NotSpawned(stage, number), spec) == (problem, hint)

@@ -33,7 +33,7 @@ SPEC: Final = ServiceSpec(
         ("limits", errno.EPERM, "setting its limits: Operation not permitted", "service.web.limits"),
         ("user", errno.EPERM, "becoming user www with group wheel: Operation", "only root"),
         ("user", errno.EINVAL, "becoming user www with group wheel: Invalid", "uid_map"),
-        ("user", errno.ENOENT, "becoming user www with group wheel: no such", "getent"),
+        ("user", errno.ENOENT, "becoming user www with group wheel: no such user or group", "getent"),
         ("directory", errno.ENOENT, "chdir to /srv: No such file or directory", "service.web.directory"),
         (
             "directory",
@@ -75,12 +75,13 @@ def test_a_program_that_is_no_program_is_told(tmp_path: Path) -> None:
     """A script without an interpreter or without rights, a directory, a name that is nearly right."""
     script = tmp_path / "serve"
     script.write_text("#!/no/interpreter\n")
+    script.chmod(0o755)
 
     def hint(program: Path, number: int) -> str:
         return spawn_problem(NotSpawned("exec", number), ServiceSpec("web", (str(program),)))[1] or ""
 
     assert "/no/interpreter" in hint(script, errno.ENOENT)
-    script.write_text("echo\n")
+    script.chmod(0o644)
     assert "chmod +x" in hint(script, errno.EACCES)
     assert "directory" in hint(tmp_path, errno.EACCES)
     assert "serve" in hint(tmp_path / "srve", errno.ENOENT)

@@ -17,8 +17,10 @@ SPEC = ServiceSpec("web", ("web",))
 def test_a_row_says_what_is_known() -> None:
     """Under names that programs may rely on; absent values are None."""
     run = Run(State.RUNNING, Want.UP, failures=1, restarts=2, since_ns=40 * S)
-    [row] = rows([Service(SPEC, run, latest=7, main=7)], Gates(), Timers(), 100 * S + 500_000_000)
-    since = row.pop("since")
+    web = Service(
+        SPEC, run, since_wall_ns=1_500_000_000, latest=7, main=7, said="all well", next_run_ns=2 * S
+    )
+    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000)
     assert row == {
         "name": "web",
         "state": "running",
@@ -26,14 +28,20 @@ def test_a_row_says_what_is_known() -> None:
         "pid": 7,
         "restarts": 2,
         "failures": 1,
+        "since": "1970-01-01T00:00:01.500Z",
         "uptime": 60.5,
-        "why": None,
-        "status": None,
-        "next": None,
+        "status": "all well",
+        "next": "1970-01-01T00:00:02.000Z",
         "waits_for": [],
+        "why": None,
     }
-    assert isinstance(since, str)
-    assert abs(datetime.fromisoformat(since).timestamp() - (time.time() - 60.5)) < 5
+
+
+def test_since_stays_as_it_is() -> None:
+    """It is the moment that was noted: nothing is reckoned from one clock to the other."""
+    web = Service(SPEC, Run(State.RUNNING, since_ns=S), since_wall_ns=1_234_567_890)
+    said = {rows([web], Gates(), Timers(), now_ns)[0]["since"] for now_ns in range(S, 3 * S, 7_654_321)}
+    assert said == {"1970-01-01T00:00:01.234Z"}
 
 
 def test_only_a_running_service_has_an_uptime() -> None:
