@@ -96,19 +96,24 @@ class Director:
     # Looking.
 
     def _look_somehow(self) -> None:
-        """Look at all, in any order, or at one process and those below it."""
+        """Look at one process and those below it, or at all in any order."""
         if not self.few_pids and self.random.random() < 0.2:
             let_pids_be_reused()
         seen = look()
         self.random.shuffle(seen)
-        if self.random.random() < 0.3:
-            top = self.random.choice(seen)
-            process = self.table.get(top.pid)
-            if process is not None and not process.is_init:
-                self._take(self.table.observe(top))
-                self._take(self.table.observe_subtree(top.key, _below(top, seen)))
-                return
-        self._take(self.table.snapshot(seen))
+        by_pid = {one.pid: one for one in seen}
+        tops = [by_pid[pid] for pid in self._grandparents() if pid in by_pid]
+        if not tops or self.random.random() < 0.3:
+            self._take(self.table.snapshot(seen))
+            return
+        for top in tops:
+            self._take(self.table.observe(top))
+            self._take(self.table.observe_subtree(top.key, _below(top, seen)))
+
+    def _grandparents(self) -> list[int]:
+        """Return who has grandchildren in the table: these may have gone to somebody above."""
+        parents = [process.parent for process in self.table if process.children]
+        return sorted({one.pid for one in parents if one is not None and not one.is_init})
 
     def _take(self, changes: tuple[Change, ...]) -> None:
         self.changes += len(changes)
