@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reaperd.cli.command import Command, json_option, seconds
+from reaperd.cli.command import PATH, Command, json_option, seconds
 from reaperd.cli.render import Column, Screen, cell, printable, put, put_json, span, stdout_screen, table
 from reaperd.errors import Exit, ReaperdError
 
@@ -98,9 +98,7 @@ class _Asked:
 @click.option("--warn", type=click.IntRange(min=0), metavar="N", help="Warn if more than N stay.")
 @click.option("--critical", type=click.IntRange(min=0), metavar="N", help="Critical if more than N stay.")
 @click.option("--prometheus", "is_metrics", is_flag=True, help="Print metrics for a textfile collector.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="With --prometheus: replace this file at once."
-)
+@click.option("--output", type=PATH, help="With --prometheus: replace this file at once.")
 @json_option
 def zombies(
     pids: tuple[int, ...],

@@ -130,6 +130,7 @@ SAYING_NOTHING: Final = frozenset({"utils", "util", "helpers", "helper", "common
 SAYING_SOMETHING: Final = {
     "reaperd.supervise.helper": "a helper is a command that runs on behalf of a service: the glossary",
     "reaperd.supervise.helpers": "those that run",
+    "reaperd.zombies.helper": "a process of its own that traces, so that no reap loop sees its stops",
 }
 
 
