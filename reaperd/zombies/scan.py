@@ -141,7 +141,7 @@ class _Look:
         self._parents = {ppid: _parent(ppid) for ppid in self._counts}
         self._facts = {ppid: parent_facts(ppid) if ppid else None for ppid in self._counts}
         self._cgroups = {ppid: read_cgroup(ppid) if ppid else None for ppid in self._counts}
-        self._now_ms = _scheduler_now_ms() if found else None
+        self._now_ms: dict[int, float | None] = {}  # by processor
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
         """Return what can be told of a zombie, or None once it has been collected."""
@@ -181,9 +181,14 @@ class _Look:
 
     def _at_least_s(self, stat: procfs.Stat) -> float | None:
         died_ms = procfs.last_ran_ms(stat.pid)
-        if died_ms is None or self._now_ms is None:
+        if died_ms is None:
             return None
-        return min(max(0.0, (self._now_ms - died_ms) / 1000), stat.age_s)
+        # The zombie died by the clock of the processor it ran on last; another's may be far off by now,
+        # for each leaves out what its own interrupts, or the machine's host, took from it.
+        if stat.processor not in self._now_ms:
+            self._now_ms[stat.processor] = _scheduler_now_ms(stat.processor)
+        now_ms = self._now_ms[stat.processor]
+        return None if now_ms is None else min(max(0.0, (now_ms - died_ms) / 1000), stat.age_s)
 
     def _facts_of(self, stat: procfs.Stat, age_s: float) -> ZombieFacts | None:
         return zombie_facts(stat.pid, self._facts[stat.ppid], age_s, self._counts[stat.ppid] - 1)
@@ -195,10 +200,21 @@ def _is_still_there(stat: procfs.Stat) -> bool:
     return again is not None and again.key == stat.key and again.is_zombie
 
 
-def _scheduler_now_ms() -> float | None:
-    """Return the present on the clock of `procfs.last_ran_ms`, some milliseconds early at most."""
-    time.sleep(0.001)  # being scheduled again brings our own reading up to date
-    return procfs.last_ran_ms(os.getpid())
+def _scheduler_now_ms(processor: int) -> float | None:
+    """Return the present on a processor's clock of `procfs.last_ran_ms`, a millisecond early at most.
+
+    None where this process may not run there: another's cpuset, or a processor that is off by now.
+    """
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {processor})
+    except OSError:
+        return None
+    try:
+        time.sleep(0.001)  # being scheduled again brings our own reading up to date
+        return procfs.last_ran_ms(os.getpid())
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _parent(pid: int) -> Parent | None:
