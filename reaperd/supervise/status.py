@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+from reaperd.config.spec import LogFile, ServiceSpec
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Awaits, State, Timer
 from reaperd.supervise import explain
@@ -39,9 +40,16 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "uptime": round(age_s, 3) if up else None,
         "status": service.said,
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
+        "log_files": list(log_files(service.spec)),
+        "dropped": service.dropped,
         "waits_for": [hold.name for hold in holds] or list(before),
         "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }
+
+
+def log_files(spec: ServiceSpec) -> tuple[str, ...]:
+    """Return the files that a service writes into by its daemon, each once."""
+    return tuple(dict.fromkeys(to.file for to in (spec.stdout, spec.stderr) if isinstance(to, LogFile)))
 
 
 def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:

@@ -16,6 +16,7 @@ LAYERS: Final = (
     ("daemon",),
     ("verbs",),
     ("supervise", "control", "zombies"),
+    ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
     ("config", "model", "kernel"),
     ("errors", "units"),

@@ -258,7 +258,7 @@ def test_the_other_forms(folder: Path) -> None:
         ("reload = {}", "reload: needs exactly one of signal, command, and says nothing of it"),
         ("schedule = {}", "schedule: needs exactly one of cron, every, and says nothing of it"),
         ('schedule.every = "1ms"', "schedule.every: 1ms is too short; at least 1s is allowed"),
-        ("stdout = 1", 'stdout: an integer where one of "inherit", "null" is wanted'),
+        ("stdout = 1", 'stdout: an integer where one of "inherit", "null", or a table with file, is wanted'),
         ('stdout = "stdout"', 'stdout: "stdout" is none of "inherit", "null"'),
         (
             'stderr = "null"\nready.log = "up"',
