@@ -187,14 +187,15 @@ SERVICE: Final = (
     Key(
         "stdout",
         STDOUT,
-        "Where its standard output goes: where the daemon's goes, nowhere, or into a file.",
+        "Where its standard output goes: where the daemon's goes, untouched or line by line with the "
+        "service's name or as JSON; to the journal; to syslog; nowhere; or into a file.",
         '"inherit"',
     ),
     Key(
         "stderr",
         STDERR,
-        "Where its standard error goes: where the daemon's goes, nowhere, with its standard output, or "
-        "into a file.",
+        "The same of its standard error; with `stdout` they are one. By name or as JSON both go to the "
+        "daemon's standard output.",
         '"inherit"',
     ),
     Key("on_failure", COMMAND, "A command that is run each time it failed."),

@@ -60,6 +60,10 @@ class Sink(Enum):
     """Where what a service writes goes."""
 
     INHERIT = "inherit"  # where the daemon's own goes
+    PREFIX = "prefix"  # to the daemon's standard output, each line with the service's name
+    JSON = "json"  # to the same place, each line as an object
+    JOURNAL = "journal"
+    SYSLOG = "syslog"
     NULL = "null"
     STDOUT = "stdout"  # of the standard error only: with the standard output
 

@@ -179,19 +179,20 @@ class Outlet(ABC):
     # --- trouble ----------------------------------------------------------------------------------------
 
     def _stumble(self, error: OSError) -> None:
-        if isinstance(error, BlockingIOError):
+        if isinstance(error, BlockingIOError) and self.problem is None:
             self.full = True
         else:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
         is_news = self.problem is None
-        self.problem = os.strerror(error.errno) if error.errno else str(error)
+        if not isinstance(error, BlockingIOError):
+            self.problem = os.strerror(error.errno) if error.errno else str(error)
         self.full = False  # it holds up nobody
         if not self._lasts(error):
             self._desk.retry(self, min(_FIRST_NS << min(self._tries, 16), _LONGEST_NS))
             self._tries += 1
-        if is_news:
+        if is_news and self.problem is not None:
             self._desk.failing(self, self.problem)
 
 

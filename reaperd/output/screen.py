@@ -16,20 +16,26 @@ import stat
 from typing import Final
 
 from reaperd.output.outlet import Desk, Outlet
+from reaperd.output.streams import Shape
 
 _FOR_GOOD: Final = frozenset({errno.EPIPE, errno.EBADF, errno.EIO, errno.ECONNRESET, errno.ENXIO})
 _BUFFER: Final = 1 << 20
 
 
 class ScreenOutlet(Outlet):
-    """Write to a descriptor that others write to as well, and that stays the caller's."""
+    """Write to a descriptor that others write to as well, and that stays the caller's.
+
+    Attributes:
+        look: makes our own lines look like the others.
+    """
 
     chunk = 1 << 16
 
-    def __init__(self, fd: int, desk: Desk) -> None:
-        super().__init__({1: "stdout", 2: "stderr"}.get(fd, str(fd)), desk, _BUFFER)
+    def __init__(self, name: str, fd: int, desk: Desk) -> None:
+        super().__init__(name, desk, _BUFFER)
         self.fd = _reopened(fd) if os.isatty(fd) else fd
         self._given = fd
+        self.look: Shape | None = None
         self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         self._poll = select.poll()
         self._poll.register(self.fd, select.POLLOUT)
@@ -41,6 +47,10 @@ class ScreenOutlet(Outlet):
         if not self._poll.poll(0):
             raise BlockingIOError
         return os.write(self.fd, _lines_within(data, select.PIPE_BUF))
+
+    def _marker(self, count: int, problem: str) -> bytes:
+        plain = super()._marker(count, problem)
+        return plain if self.look is None else self.look(plain)
 
     def _lasts(self, error: OSError) -> bool:
         return error.errno in _FOR_GOOD

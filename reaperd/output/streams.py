@@ -174,16 +174,12 @@ class Streams:
         return True
 
     def _resume(self, fd: int) -> None:
-        outlet, waiting = self._full[fd]
+        self._poller.drop(fd)  # a failure may close it
+        outlet, waiting = self._full.pop(fd)
         outlet.flush()
-        if not outlet.full:
-            self._go_on(fd, waiting)
-
-    def _go_on(self, fd: int, waiting: list[Stream]) -> None:
-        self._poller.drop(fd)
-        del self._full[fd]
         for stream in waiting:
-            self._poller.watch(stream.fd, self)
+            if not self._paused(stream):
+                self._poller.watch(stream.fd, self)
 
     def _close(self, stream: Stream) -> None:
         self._poller.drop(stream.fd)

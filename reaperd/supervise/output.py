@@ -19,17 +19,20 @@ from reaperd.children.plan import Descriptors
 from reaperd.config.spec import SECOND_NS, LogCheck, LogFile, ServiceSpec, Sink
 from reaperd.errors import KernelError
 from reaperd.kernel import fds
-from reaperd.output import compress, rotation
+from reaperd.output import compress, looks, rotation
+from reaperd.output.datagrams import JournalOutlet, SyslogOutlet
 from reaperd.output.logfile import FileOutlet
 from reaperd.output.matcher import Matcher
 from reaperd.output.outlet import Outlet
 from reaperd.output.screen import ScreenOutlet
-from reaperd.output.streams import PIPE_BYTES, Stream, Streams
+from reaperd.output.streams import PIPE_BYTES, Shape, Stream, Streams
 from reaperd.supervise.helper import Errand, Order
 from reaperd.supervise.helpers import Helpers
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import Pulse, World
 
+_STREAMS: Final = {1: "stdout", 2: "stderr"}
+_MAX_LINE: Final = 1 << 16
 COMPRESSING_NS: Final = 3600 * SECOND_NS  # how long it may take; what is left is done the next time
 
 
@@ -112,7 +115,10 @@ class Outputs:
 
         if isinstance(to, LogFile):
             return Stream(fd, service, self._file(to, service), max_line=to.max_line, dropped=dropped)
-        return Stream(fd, service, self._screen(number), dropped=dropped)
+        if to is Sink.INHERIT:
+            return Stream(fd, service, self._screen(number), dropped=dropped)
+        outlet, shape = self._shaped(service.spec.name, _STREAMS[number], to)
+        return Stream(fd, service, outlet, max_line=_MAX_LINE, shape=shape, dropped=dropped)
 
     def _matched(self, service: object) -> None:
         assert isinstance(service, Service), "streams are opened for services only"
@@ -132,8 +138,29 @@ class Outputs:
             self.set_aside(outlet)
         return outlet
 
-    def _screen(self, fd: int) -> Outlet:
-        outlet = ScreenOutlet(fd, self)
+    def _shaped(self, name: str, stream: str, to: Sink) -> tuple[Outlet, Shape | None]:
+        match to:
+            case Sink.PREFIX:
+                return self._screen(1), looks.prefixed(name, stream)
+            case Sink.JSON:
+                screen = self._screen(1)
+                screen.look = looks.json_lines(None, None)
+                return screen, looks.json_lines(name, stream)
+            case Sink.JOURNAL:
+                return self._keep(JournalOutlet(name, stream, self)), None
+            case Sink.SYSLOG:
+                return self._keep(SyslogOutlet(name, stream, self)), None
+            case _:
+                raise AssertionError(f"{to.value} needs no pipe")
+
+    def _screen(self, fd: int) -> ScreenOutlet:
+        outlet = self._outlets.get(_STREAMS[fd])
+        if not isinstance(outlet, ScreenOutlet):
+            outlet = self._outlets[_STREAMS[fd]] = ScreenOutlet(_STREAMS[fd], fd, self)
+        return outlet
+
+    def _keep(self, outlet: Outlet) -> Outlet:
+        """Return the outlet of this name that is there already, or else this one."""
         return self._outlets.setdefault(outlet.name, outlet)
 
     def _ended(self, stream: Stream) -> None:
