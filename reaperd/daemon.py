@@ -92,6 +92,7 @@ class Daemon:
 
         A client takes the closed connection for the end of the daemon and may start the next one at once.
         """
+        self._supervisor.end_outputs()
         self._verbs.end()
         self._server.stop_listening()
         self._children.close()

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "check": ("check", "Read a configuration and report every problem it has."),
     "status": ("status", "Show what services do, and why."),
     "why": ("why", "Say why a service does not run, and what is next."),
+    "logs": ("logs", "Show what services have written into their files."),
     "start": ("actions", "Start services, and what they require."),
     "stop": ("actions", "Stop services, with everything they started."),
     "restart": ("actions", "Stop services, then start them again."),

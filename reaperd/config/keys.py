@@ -26,6 +26,7 @@ from reaperd.config.kinds import (
     text_not_empty,
 )
 from reaperd.config.limits import LIMITS_TABLE
+from reaperd.config.outputs import STDERR, STDOUT
 from reaperd.config.schedules import SCHEDULE_TABLE
 from reaperd.config.spec import (
     Backoff,
@@ -38,7 +39,6 @@ from reaperd.config.spec import (
     Reload,
     Restart,
     Scope,
-    Sink,
     StartLimit,
     Stop,
 )
@@ -186,14 +186,16 @@ SERVICE: Final = (
     Key("limits", LIMITS_TABLE, "Its resource limits, soft and hard alike or each: setrlimit(2)."),
     Key(
         "stdout",
-        choice(Sink, without=(Sink.STDOUT,)),
-        "Where its standard output goes: where the daemon's goes, or nowhere.",
+        STDOUT,
+        "Where its standard output goes: where the daemon's goes, untouched or line by line with the "
+        "service's name or as JSON; to the journal; to syslog; nowhere; or into a file.",
         '"inherit"',
     ),
     Key(
         "stderr",
-        choice(Sink),
-        "Where its standard error goes: where the daemon's goes, nowhere, or with its standard output.",
+        STDERR,
+        "The same of its standard error; with `stdout` they are one. By name or as JSON both go to the "
+        "daemon's standard output.",
         '"inherit"',
     ),
     Key("on_failure", COMMAND, "A command that is run each time it failed."),

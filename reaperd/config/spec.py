@@ -60,8 +60,25 @@ class Sink(Enum):
     """Where what a service writes goes."""
 
     INHERIT = "inherit"  # where the daemon's own goes
+    PREFIX = "prefix"  # to the daemon's standard output, each line with the service's name
+    JSON = "json"  # to the same place, each line as an object
+    JOURNAL = "journal"
+    SYSLOG = "syslog"
     NULL = "null"
     STDOUT = "stdout"  # of the standard error only: with the standard output
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A file that takes lines, and when it is set aside for a new one. Sizes are bytes."""
+
+    file: str
+    max_size: int | None = None
+    max_age_ns: int | None = None
+    keep: int = 5
+    compress: bool = False
+    max_line: int = 1 << 16
+    buffer: int = 1 << 20
 
 
 class Cgroups(Enum):
@@ -252,8 +269,8 @@ class ServiceSpec:
     reload: Reload | None = None
     essential: Essential | None = None
     limits: tuple[Limit, ...] = ()  # sorted by resource
-    stdout: Sink = Sink.INHERIT
-    stderr: Sink = Sink.INHERIT
+    stdout: Sink | LogFile = Sink.INHERIT
+    stderr: Sink | LogFile = Sink.INHERIT
     on_failure: tuple[str, ...] = ()
     on_exit: tuple[str, ...] = ()
     oneshot: bool = False

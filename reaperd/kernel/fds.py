@@ -1,5 +1,6 @@
 """File descriptors and their limit. Every descriptor made here is close-on-exec."""
 
+import fcntl
 import os
 import resource
 from contextlib import suppress
@@ -20,6 +21,15 @@ def pipe() -> tuple[int, int]:
         return os.pipe2(os.O_CLOEXEC)
     except OSError as error:
         raise failure("pipe2", error) from error
+
+
+def grow_pipe(fd: int, size: int) -> None:
+    """Let a pipe hold `size` bytes, if that is allowed; otherwise it stays as it is: F_SETPIPE_SZ, fcntl(2).
+
+    A user other than root may have pipes of up to fs.pipe-max-size, and of fs.pipe-user-pages-soft in all.
+    """
+    with suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
 
 
 def open_null() -> int:

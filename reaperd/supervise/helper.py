@@ -22,9 +22,11 @@ class Errand(Enum):
     FAILURE = "on_failure"
     READY = "ready"
     HEALTH = "health"
+    COMPRESS = "compress"
 
 
 CHECKS: Final = frozenset({Errand.READY, Errand.HEALTH})  # asked often: how they end is told to who asked
+QUIET: Final = CHECKS | {Errand.COMPRESS}  # nobody needs a line about it while it goes well
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,17 @@ from reaperd.kernel import fds, wait
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import Exited, HookKind, NotSpawned
 from reaperd.supervise import explain
-from reaperd.supervise.helper import CHECKS, MOST_SAID, Errand, Finished, Helper, Order, TimedOut, last_line
+from reaperd.supervise.helper import (
+    CHECKS,
+    MOST_SAID,
+    QUIET,
+    Errand,
+    Finished,
+    Helper,
+    Order,
+    TimedOut,
+    last_line,
+)
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import Pulse, World
 from reaperd.units import format_duration, format_signal
@@ -93,7 +103,8 @@ class Helpers:
             self._start(order)
             return
         replaced = self._held.pop(order.key, None) is not None
-        self._log("helper.skipped" if replaced else "helper.held", order)
+        if order.errand not in QUIET:
+            self._log("helper.skipped" if replaced else "helper.held", order)
         self._held[order.key] = order
 
     def is_there(self, service: str, errand: Errand) -> bool:
@@ -188,7 +199,7 @@ class Helpers:
         if helper.output_fd is not None:
             self._by_output[helper.output_fd] = helper
             self._world.poller.watch(helper.output_fd, self)
-        if order.errand not in CHECKS:
+        if order.errand not in QUIET:
             self._log("helper.started", order, pid=helper.pid)
 
     def _spawn(self, order: Order, run_id: str) -> Helper | StageFailed:
@@ -268,6 +279,8 @@ class Helpers:
                 self._log("helper.not_spawned", order, stage=stage, errno=number, problem=problem)
             case TimedOut():
                 self._log("helper.timed_out", order, pid=pid, timeout=format_duration(order.timeout_ns))
+            case Exited(code=0) if order.errand in QUIET:
+                pass
             case Exited(code=0):
                 self._log("helper.ended", order, pid=pid)
             case Exited():

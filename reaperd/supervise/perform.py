@@ -7,7 +7,7 @@ that is already there) comes back as an event through `post`, and is decided lik
 import errno
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -32,6 +32,7 @@ from reaperd.policy.words import (
     Fork,
     Kill,
     NotSpawned,
+    Ready,
     RunHook,
     RunStopCommand,
     Signal,
@@ -44,8 +45,9 @@ from reaperd.supervise import explain
 from reaperd.supervise.health import Health
 from reaperd.supervise.helper import CHECKS, Errand, Finished
 from reaperd.supervise.helpers import Helpers, outfit
+from reaperd.supervise.output import Outputs
 from reaperd.supervise.probes import Answered, Probes
-from reaperd.supervise.readiness import Readiness
+from reaperd.supervise.readiness import Gear, Readiness
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import Pulse, World
@@ -84,6 +86,7 @@ class Performer:
         more: a kill goes on in the next turn, which must not wait.
         ending: the essential service whose end ends the daemon.
         helpers: the commands that run on behalf of services.
+        outputs: where what the services write goes.
         schedules: the services' next times.
     """
 
@@ -103,7 +106,8 @@ class Performer:
         self.ending: Ending | None = None
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
-        self._readiness = Readiness(world, self._probes, post)
+        self.outputs = Outputs(world, self.helpers, self._line_matched)
+        self._readiness = Readiness(world, self._probes, self.outputs, post)
         self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
         self._run_ids = (f"{os.urandom(6).hex()}.{number}" for number in count(1))
@@ -166,6 +170,7 @@ class Performer:
         """Forget a run of which no process is left."""
         if service.run_id is not None:
             self._readiness.end_run(service)
+            self.outputs.finish(service)
             self._children.ended(service.run_id)
             del self._of_run[service.run_id]
             service.run_id = None
@@ -202,10 +207,15 @@ class Performer:
                 self._probes.due(name)
             case Pulse.HELPER:
                 self.helpers.due(name)
+            case Pulse.FLUSH | Pulse.AGE:
+                self.outputs.due(name, pulse)
 
     def _helper_finished(self, finished: Finished) -> None:
         if finished.order.errand in CHECKS:
             self._probes.finished(finished)
+
+    def _line_matched(self, service: Service) -> None:
+        self._post(service, Ready(self._clock()))
 
     def _answered(self, answered: Answered) -> None:
         if answered.errand is Errand.READY:
@@ -265,7 +275,7 @@ class Performer:
 
     def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:
         try:
-            gear = self._readiness.prepare(service, run_id)
+            gear = self._gear(service, run_id)
         except KernelError as error:
             return StageFailed("descriptors", error.errno)
         spec = outfit(service.spec, service.spec.command, *gear.environment)
@@ -276,6 +286,14 @@ class Performer:
             return StageFailed("user", errno.ENOENT)
         finally:
             gear.close()
+
+    def _gear(self, service: Service, run_id: str) -> Gear:
+        gear = self._readiness.prepare(service, run_id)
+        try:
+            return replace(gear, descriptors=(*gear.descriptors, *self.outputs.open(service)))
+        except KernelError:
+            gear.close()
+            raise
 
     def _signal(self, service: Service, number: int, scope: Scope) -> None:
         if service.run_id is None or self._has_no_run(service):

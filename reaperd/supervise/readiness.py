@@ -2,7 +2,7 @@
 
     notify          it says so over a socket of its own         notifications
     fd              it writes a line to a pipe                  here
-    log             it writes a line that matches               tap
+    log             it writes a line that matches               output
     delay           it has lived for so long                    a timer
     tcp, http, exec it is asked, again and again                probes
 
@@ -32,9 +32,9 @@ from reaperd.loop.poller import Phase
 from reaperd.policy.words import Event, Ready
 from reaperd.supervise.helper import Errand
 from reaperd.supervise.notifications import Notifications
+from reaperd.supervise.output import Outputs
 from reaperd.supervise.probes import Answered, Probes
 from reaperd.supervise.service import Service
-from reaperd.supervise.tap import Taps
 from reaperd.supervise.world import Pulse, World
 
 TRY_NS: Final = 10 * SECOND_NS  # how long one question may take
@@ -73,12 +73,14 @@ class Readiness:
     name = "readiness"
     phase = Phase.REPORTS
 
-    def __init__(self, world: World, probes: Probes, post: Callable[[Service, Event], None]) -> None:
+    def __init__(
+        self, world: World, probes: Probes, outputs: Outputs, post: Callable[[Service, Event], None]
+    ) -> None:
         self._world = world
         self._probes = probes
         self._post = post
         self._notifications = Notifications(world, post)
-        self._taps = Taps(world, self._is_ready)
+        self._outputs = outputs
         self._awaited: dict[str, _Awaited] = {}
         self._pipes: dict[int, Service] = {}
         self._pipe_of: dict[str, int] = {}
@@ -96,8 +98,6 @@ class Readiness:
                 return Gear(environment=(("NOTIFY_SOCKET", self._notifications.open(service, run_id)),))
             case FdCheck(fd=number):
                 return Gear(descriptors=((self._make_pipe(service), number),))
-            case LogCheck(pattern=pattern):
-                return Gear(descriptors=self._taps.open(service, pattern))
             case _:
                 return Gear()
 
@@ -106,7 +106,6 @@ class Readiness:
         self.end(service)
         self._close_pipe(service)
         self._notifications.close(service)
-        self._taps.finish(service)
 
     # --- looking out ------------------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class Readiness:
             return
         self._world.timers.cancel((service.spec.name, Pulse.TRY))
         self._probes.end(service.spec.name, Errand.READY)
-        self._taps.look_no_more(service)
+        self._outputs.look_no_more(service)
         self._close_pipe(service)
 
     def problem(self, service: Service) -> str | None:

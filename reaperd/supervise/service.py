@@ -26,6 +26,7 @@ class Service:
         stuck: a kill that found new processes again and again.
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
+        dropped: lines of its output that were dropped since the daemon started, because where they go failed.
         told_holds: the names that were last said to hold it, while WAITING.
     """
 
@@ -44,6 +45,7 @@ class Service:
     said: str | None = None
     next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()
+    dropped: int = 0
 
     def at_rest(self) -> bool:
         """Tell whether nothing of it runs or is going to by itself."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+from reaperd.config.spec import LogFile, ServiceSpec, Sink
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Awaits, State, Timer
 from reaperd.supervise import explain
@@ -36,9 +37,18 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "uptime": round((now_ns - run.since_ns) / 1e9, 3) if run.state is State.RUNNING else None,
         "status": service.said,
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
+        "log_files": log_files(service.spec),
+        "dropped": service.dropped,
         "waits_for": [hold.name for hold in holds] or list(before),
         "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }
+
+
+def log_files(spec: ServiceSpec) -> dict[str, str | None]:
+    """Return the file that the daemon writes each output into, None where it goes elsewhere."""
+    stderr = spec.stdout if spec.stderr is Sink.STDOUT else spec.stderr
+    outputs = {"stdout": spec.stdout, "stderr": stderr}
+    return {name: to.file if isinstance(to, LogFile) else None for name, to in outputs.items()}
 
 
 def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:

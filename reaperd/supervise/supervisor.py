@@ -163,6 +163,10 @@ class Supervisor:
         # Events are left only where a part of `settle` raised: nothing else would wake the loop for them.
         return self._performer.more or self._performer.helpers.more or bool(self._events)
 
+    def end_outputs(self) -> None:
+        """Pass on what services wrote last; the daemon is leaving."""
+        self._performer.outputs.end()
+
     def helper_runs(self) -> tuple[str, ...]:
         """Return the runs of the commands that run on behalf of services."""
         return self._performer.helpers.run_ids()

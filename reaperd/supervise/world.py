@@ -18,10 +18,12 @@ class Pulse(Enum):
     TRY = "try"  # of a service that is awaited: its next readiness check, or the end of its `delay`
     CHECK = "check"  # of a running service: its next health check
     ANSWER = "answer"  # of a service: how long a connection to it may take
+    FLUSH = "flush"  # of an outlet that fails: its next try
+    AGE = "age"  # of a log file: when it is old
     HELPER = "helper"  # of a helper's run: how long it may take
 
 
-Deadline = tuple[str, Timer | Pulse]  # a service's name, or a helper's run, and which of its timers
+Deadline = tuple[str, Timer | Pulse]  # a service's name, a helper's run or an outlet's name, and which timer
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ LAYERS: Final = (
     ("daemon",),
     ("verbs",),
     ("supervise", "control", "zombies", "scaling"),
+    ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
     ("config", "model", "kernel"),
     ("crontab",),  # the files are checked by it, and schedules are reckoned by it

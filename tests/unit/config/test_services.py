@@ -258,8 +258,8 @@ def test_the_other_forms(folder: Path) -> None:
         ("reload = {}", "reload: needs exactly one of signal, command, and says nothing of it"),
         ("schedule = {}", "schedule: needs exactly one of cron, every, and says nothing of it"),
         ('schedule.every = "1ms"', "schedule.every: 1ms is too short; at least 1s is allowed"),
-        ("stdout = 1", 'stdout: an integer where one of "inherit", "null" is wanted'),
-        ('stdout = "stdout"', 'stdout: "stdout" is none of "inherit", "null"'),
+        ("stdout = 1", 'stdout: an integer where one of "inherit", "prefix", "json", "journal", "syslog", "null", or a table with file, is wanted'),
+        ('stdout = "stdout"', 'stdout: "stdout" is none of "inherit", "prefix", "json", "journal", "syslog", "null"'),
         (
             'stderr = "null"\nready.log = "up"',
             "stderr: nowhere is no place to look for a line, as ready.log does; leave one of them out",

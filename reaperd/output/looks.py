@@ -1,0 +1,46 @@
+r"""How lines look among others on the daemon's standard output: with a name before them, or as JSON.
+
+    web | listening on 8000              prefix, of the standard output
+    web ! cannot open the database       prefix, of the standard error
+    {"time": "...", "service": "web", "stream": "stdout", "message": "listening on 8000"}
+
+What is no UTF-8 stays as it is behind a prefix, and is written as `\xff` in JSON.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from reaperd.output.lines import Buffer
+from reaperd.output.streams import Shape
+
+_MARKS: Final = {"stdout": b" | ", "stderr": b" ! "}
+
+
+def prefixed(service: str, stream: str) -> Shape:
+    """Return what puts a service's name before each line."""
+    prefix = service.encode() + _MARKS[stream]
+    between = b"\n" + prefix
+
+    def shape(lines: Buffer) -> bytes:
+        return prefix + bytes(lines[:-1]).replace(b"\n", between) + b"\n"
+
+    return shape
+
+
+def json_lines(service: str | None, stream: str | None) -> Shape:
+    """Return what makes a JSON object of each line; its time is when it was read."""
+    end = f', "service": {json.dumps(service)}, "stream": {json.dumps(stream)}, "message": '
+
+    def shape(lines: Buffer) -> bytes:
+        head = f'{{"time": "{_now()}"{end}'
+        texts = bytes(lines[:-1]).decode(errors="backslashreplace").split("\n")
+        return "".join(f"{head}{json.dumps(text)}}}\n" for text in texts).encode()
+
+    return shape
+
+
+def _now() -> str:
+    moment = datetime.fromtimestamp(time.time(), UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

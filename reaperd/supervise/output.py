@@ -1,0 +1,236 @@
+"""What services write and where it goes: pipes for each run, one outlet for each place.
+
+A service whose output goes where the daemon's goes, or nowhere, has no pipe: unless a line of it is waited
+for. Every other output is a pipe of its run, read by `output.streams`; standard error joins the standard
+output's where the user wants both in one.
+
+A place has one outlet, whoever writes there: lines of several services in one file are never mixed. It lives
+as long as somebody may write to it or it still holds lines.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from reaperd.children.plan import Descriptors
+from reaperd.config.spec import SECOND_NS, LogCheck, LogFile, ServiceSpec, Sink
+from reaperd.errors import KernelError
+from reaperd.kernel import fds
+from reaperd.output import compress, looks, rotation
+from reaperd.output.datagrams import JournalOutlet, SyslogOutlet
+from reaperd.output.logfile import FileOutlet
+from reaperd.output.matcher import Matcher
+from reaperd.output.outlet import Outlet
+from reaperd.output.screen import ScreenOutlet
+from reaperd.output.streams import PIPE_BYTES, Shape, Stream, Streams
+from reaperd.supervise.helper import Errand, Order
+from reaperd.supervise.helpers import Helpers
+from reaperd.supervise.service import Service
+from reaperd.supervise.world import Pulse, World
+
+_STREAMS: Final = {1: "stdout", 2: "stderr"}
+_MAX_LINE: Final = 1 << 16
+COMPRESSING_NS: Final = 3600 * SECOND_NS  # how long it may take; what is left is done the next time
+
+
+class Outputs:
+    """Give each run its pipes, and each place its outlet. Implements `output.logfile.FileDesk`.
+
+    Args:
+        world: what is acted through.
+        helpers: run what compresses.
+        matched: called when a line that is waited for was written.
+    """
+
+    def __init__(self, world: World, helpers: Helpers, matched: Callable[[Service], None]) -> None:
+        self._world = world
+        self._helpers = helpers
+        self._tell_match = matched
+        self._streams = Streams(world.poller, self._matched, self._ended)
+        self._outlets: dict[str, Outlet] = {}
+        self._users: dict[str, int] = {}  # streams of each outlet
+        self._latest: dict[str, Service] = {}  # who opened a file last
+
+    # --- runs -------------------------------------------------------------------------------------------
+
+    def open(self, service: Service) -> Descriptors:
+        """Make the pipes of a new run; return the child's ends, which are the caller's to close.
+
+        A line that is waited for may come in the same turn as the news that the program runs: it is looked
+        for from now on.
+
+        Raises:
+            KernelError: no descriptor is left.
+        """
+        spec = service.spec
+        ends: list[tuple[int, int]] = []
+        try:
+            for number, to in ((1, spec.stdout), (2, spec.stderr)):
+                if to not in {Sink.NULL, Sink.STDOUT} and (
+                    to is not Sink.INHERIT or isinstance(spec.ready, LogCheck)
+                ):
+                    ends.append((self._open(service, number, to), number))
+        except KernelError:
+            for write_fd, _number in ends:
+                os.close(write_fd)
+            raise
+        return tuple(ends)
+
+    def look_no_more(self, service: Service) -> None:
+        """Look for no line any more; harmless where none was looked for."""
+        for stream in self._streams.of(service):
+            stream.matcher = None
+
+    def finish(self, service: Service) -> None:
+        """Pass on what is left of a run that is over, so that it comes before what the next one writes."""
+        self.look_no_more(service)
+        for stream in self._streams.of(service):
+            self._streams.drain(stream)
+
+    def end(self) -> None:
+        """Pass on what can be passed on at once, and tell of what is lost; the daemon is leaving."""
+        self._streams.close()
+        for outlet in list(self._outlets.values()):
+            outlet.flush()
+            self._close(outlet)
+
+    def _open(self, service: Service, number: int, to: Sink | LogFile) -> int:
+        read_fd, write_fd = fds.pipe()
+        fds.set_nonblocking(read_fd)
+        fds.grow_pipe(read_fd, PIPE_BYTES)
+        stream = self._stream(service, read_fd, number, to)
+        if isinstance(service.spec.ready, LogCheck):
+            stream.matcher = Matcher(service.spec.ready.pattern)
+        name = stream.outlet.name
+        self._users[name] = self._users.get(name, 0) + 1
+        self._streams.add(stream)
+        return write_fd
+
+    def _stream(self, service: Service, fd: int, number: int, to: Sink | LogFile) -> Stream:
+        def dropped(count: int) -> None:
+            service.dropped += count
+
+        if isinstance(to, LogFile):
+            return Stream(fd, service, self._file(to, service), max_line=to.max_line, dropped=dropped)
+        if to is Sink.INHERIT:
+            return Stream(fd, service, self._screen(number), dropped=dropped)
+        outlet, shape = self._shaped(service.spec.name, _STREAMS[number], to)
+        return Stream(fd, service, outlet, max_line=_MAX_LINE, shape=shape, dropped=dropped)
+
+    def _matched(self, service: object) -> None:
+        assert isinstance(service, Service), "streams are opened for services only"
+        self.look_no_more(service)
+        self._tell_match(service)
+
+    # --- outlets ----------------------------------------------------------------------------------------
+
+    def _file(self, spec: LogFile, service: Service) -> FileOutlet:
+        outlet = self._outlets.get(spec.file)
+        is_new = not isinstance(outlet, FileOutlet)
+        if not isinstance(outlet, FileOutlet):
+            outlet = self._outlets[spec.file] = FileOutlet(spec, self)
+        self._latest[spec.file] = service
+        outlet.open(spec)
+        if is_new and spec.compress and _has_plain(spec.file):
+            self.set_aside(outlet)
+        return outlet
+
+    def _shaped(self, name: str, stream: str, to: Sink) -> tuple[Outlet, Shape | None]:
+        match to:
+            case Sink.PREFIX:
+                return self._screen(1), looks.prefixed(name, stream)
+            case Sink.JSON:
+                screen = self._screen(1)
+                screen.look = looks.json_lines(None, None)
+                return screen, looks.json_lines(name, stream)
+            case Sink.JOURNAL:
+                return self._keep(JournalOutlet(name, stream, self)), None
+            case Sink.SYSLOG:
+                return self._keep(SyslogOutlet(name, stream, self)), None
+            case _:
+                raise AssertionError(f"{to.value} needs no pipe")
+
+    def _screen(self, fd: int) -> ScreenOutlet:
+        outlet = self._outlets.get(_STREAMS[fd])
+        if not isinstance(outlet, ScreenOutlet):
+            outlet = self._outlets[_STREAMS[fd]] = ScreenOutlet(_STREAMS[fd], fd, self)
+        return outlet
+
+    def _keep(self, outlet: Outlet) -> Outlet:
+        """Return the outlet of this name that is there already, or else this one."""
+        return self._outlets.setdefault(outlet.name, outlet)
+
+    def _ended(self, stream: Stream) -> None:
+        name = stream.outlet.name
+        self._users[name] -= 1
+        self._let_go(stream.outlet)
+
+    def _let_go(self, outlet: Outlet) -> None:
+        """Close an outlet to which nobody writes any more, once it holds nothing."""
+        if not self._users.get(outlet.name) and outlet.is_idle:
+            self._close(outlet)
+
+    def _close(self, outlet: Outlet) -> None:
+        lost = outlet.close()
+        if lost:
+            self._world.log("output.lost", to=outlet.name, lines=lost, problem=outlet.problem)
+        for pulse in (Pulse.FLUSH, Pulse.AGE):
+            self._world.timers.cancel((outlet.name, pulse))
+        for register in (self._outlets, self._users, self._latest):
+            register.pop(outlet.name, None)
+
+    # --- what outlets tell ------------------------------------------------------------------------------
+
+    def failing(self, outlet: Outlet, problem: str) -> None:
+        """Log that lines cannot be written."""
+        self._world.log("output.failing", to=outlet.name, problem=problem)
+
+    def recovered(self, outlet: Outlet, dropped: int) -> None:
+        """Log that they can be again."""
+        self._world.log("output.recovered", to=outlet.name, dropped_lines=dropped)
+        self._let_go(outlet)
+
+    def retry(self, outlet: Outlet, after_ns: int) -> None:
+        """Wake an outlet that fails."""
+        self._world.timers.arm((outlet.name, Pulse.FLUSH), self._world.clock() + after_ns)
+
+    def ages(self, outlet: FileOutlet, after_ns: int) -> None:
+        """Wake a file when it is old."""
+        self._world.timers.arm((outlet.name, Pulse.AGE), self._world.clock() + after_ns)
+
+    def set_aside(self, outlet: FileOutlet) -> None:
+        """Compress old files, all of the service's: what is asked for meanwhile is done together."""
+        service = self._latest[outlet.name]
+        if not outlet.spec.compress or not outlet.spec.keep:
+            return
+        paths = {
+            each.spec.file
+            for each in self._outlets.values()
+            if isinstance(each, FileOutlet) and each.spec.compress and self._latest[each.name] is service
+        }
+        command = (sys.executable, "-I", "-S", str(Path(compress.__file__)), *sorted(paths))
+        name = service.spec.name
+        self._helpers.run(Order(name, Errand.COMPRESS, ServiceSpec(name, command), COMPRESSING_NS))
+
+    def not_set_aside(self, outlet: FileOutlet, problem: str) -> None:
+        """Log that a file should have been rotated."""
+        self._world.log("output.not_rotated", to=outlet.name, problem=problem)
+
+    def due(self, name: str, pulse: Pulse) -> None:
+        """Act on an outlet's deadline."""
+        outlet = self._outlets.get(name)
+        if outlet is None:
+            return
+        if pulse is Pulse.FLUSH:
+            outlet.flush()
+        elif isinstance(outlet, FileOutlet):
+            outlet.due()
+
+
+def _has_plain(path: str) -> bool:
+    with suppress(OSError):
+        return any(old.plain for old in rotation.old_files(path))
+    return False
