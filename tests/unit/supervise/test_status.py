@@ -33,6 +33,8 @@ def test_a_row_says_what_is_known() -> None:
         "status": "all well",
         "next": "1970-01-01T00:00:02.000Z",
         "waits_for": [],
+        "log_files": {"stdout": None, "stderr": None},
+        "dropped": 0,
         "why": None,
     }
 
