@@ -35,8 +35,12 @@ def zombies() -> int:
             fd = os.open(f"/proc/{name}/stat", os.O_RDONLY)
         except OSError:
             continue
-        count += b") Z" in os.read(fd, 100)
-        os.close(fd)
+        try:
+            count += b") Z" in os.read(fd, 100)
+        except ProcessLookupError:
+            continue  # reaped between the two
+        finally:
+            os.close(fd)
     return count
 
 

@@ -2152,7 +2152,11 @@ def lean_file() -> str:
 
 
 def make_lean_file() -> str:
-    """Return lean_file(), compiled first if nobody has done that yet and the folder can be written to."""
+    """Return lean_file(), compiled first if nobody has done that yet and the folder can be written to.
+
+    Also where PYTHONDONTWRITEBYTECODE is set: that is about imports, and this file is started, not imported.
+    Each start would compile it anew, which takes longer than everything else together.
+    """
     path = lean_file()
     if not path.endswith(".py"):
         return path
@@ -2169,7 +2173,7 @@ def make_lean_file() -> str:
     try:
         replace_file(compiled, header + code, 0o644)
     except OSError as error:
-        LOG.say(WARNING, f"cannot write {compiled}, so this line compiles at each start: {error.strerror}")
+        LOG.say(INFO, f"cannot write {compiled}, so each start compiles: {error.strerror}")
         return path
     return compiled
 
@@ -2307,7 +2311,7 @@ def hand_over(caller_mask: frozenset[int], words: list[bytes]) -> int:
     python = as_bytes(interpreter())
     stage = FROM_ENTRY + mask_to_text(caller_mask) + b"," + as_bytes(sys.argv[0])
     try:
-        os.execv(python, [python, b"-I", b"-S", as_bytes(lean_file()), stage, *words])
+        os.execv(python, [python, b"-I", b"-S", as_bytes(make_lean_file()), stage, *words])
     except OSError as error:
         LOG.say(ERROR, f"cannot start {as_text(python)}: {error.strerror}")
         return EXIT_CANNOT_RUN

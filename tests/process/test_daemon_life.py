@@ -306,7 +306,9 @@ def test_a_missing_program_fails_at_exec(tmp_path: Path) -> None:
 
 def test_a_program_that_path_does_not_have_fails_at_exec(tmp_path: Path) -> None:
     """ENOENT, and the hint speaks of PATH."""
-    failed = _cannot_start(tmp_path, "exec", errno.ENOENT, command=["no-such-program-anywhere"])
+    path = {"PATH": "/usr/bin:/bin"}  # ours may hold directories that this user may not search
+    keys = {"command": ["no-such-program-anywhere"], "environment": path}
+    failed = _cannot_start(tmp_path, "exec", errno.ENOENT, **keys)
     assert "PATH" in failed["hint"]
 
 
@@ -362,8 +364,9 @@ def test_a_directory_is_entered_as_the_service_user(tmp_path: Path) -> None:
 def test_another_user_needs_the_right_to_become_it(tmp_path: Path) -> None:
     """EPERM at stage `user` where the daemon lacks CAP_SETUID or CAP_SETGID, with a hint."""
     dropped = [need_program("setpriv"), "--bounding-set=-setgid,-setuid"] if os.geteuid() == 0 else []
-    user = {"command": ["true"], "user": "nobody", "backoff": LATE}
-    with daemon(tmp_path, {"web": user}, prefix=dropped) as reaperd:
+    user = "nobody" if os.geteuid() == 0 else "root"
+    web = {"command": ["true"], "user": user, "backoff": LATE}
+    with daemon(tmp_path, {"web": web}, prefix=dropped) as reaperd:
         assert _failed(reaperd, "user", errno.EPERM)["hint"]
 
 

@@ -198,11 +198,22 @@ def test_wait_all_outlives_cmd() -> None:
     for start in (in_namespace, init_command):
         with started(start("-q", "-s", "--wait-all", "--", "sh", "-c", f"({DAEMON}); exit 6")) as init:
             init.line()
+            pid = init.pid
+            # While CMD lives, signals are CMD's: wait until the daemon is the only child.
+            wait_for(lambda pid=pid: names_below(pid) == [Path(PYTHON).name])  # type: ignore[misc]
             init.signal(signal.SIGUSR1)
             assert init.line() == str(int(signal.SIGUSR1))
             init.signal(signal.SIGTERM)
             assert init.line() == str(int(signal.SIGTERM))
             assert init.end()[0] == 6
+
+
+def names_below(pid: int) -> list[str]:
+    """Return the names of a process's children."""
+    try:
+        return [Path(f"/proc/{child}/comm").read_text().strip() for child in children_of(pid)]
+    except OSError:
+        return []
 
 
 def test_without_wait_all_the_daemon_is_ended() -> None:

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.init_runs import PYTHON, children_of, init_command, run, started, wait_for
+from tests.support.init_runs import PYTHON, children_of, init_command, is_covered, run, started, wait_for
 from tests.support.masks import signal_mask
 
 SHOW_ARGUMENTS = "import sys; sys.stdout.buffer.write(open('/proc/self/cmdline', 'rb').read())"
 SHOW_ENVIRONMENT = ["cat", "/proc/self/environ"]
-covered = pytest.mark.skipif(
-    "COVERAGE_PROCESS_CONFIG" in os.environ, reason="the interpreter that measures coverage is not isolated"
-)
+covered = pytest.mark.skipif(is_covered(), reason="the interpreter that measures coverage is not isolated")
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX", "de_DE.ISO-8859-1", "ja_JP.eucJP"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.init_runs import in_namespace, init_command, run
+from tests.support.init_runs import in_namespace, init_command, is_covered, run
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 125, 255])
@@ -126,7 +126,7 @@ def test_a_failed_fork_is_one_sentence() -> None:
     python = "/usr/bin/python3"
     command = ["prlimit", "--nproc=0", "setpriv", "--reuid=65533", "--clear-groups"]
     ended = run([*command, python, "-I", "-S", *init_command()[3:], "true"])
-    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+    if is_covered():
         pytest.skip("the interpreter that measures coverage is closed to other users")
     assert ended.returncode == 126
     assert one_line(ended.stderr).startswith('reaperd: cannot run "true": ')

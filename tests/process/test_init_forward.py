@@ -1,8 +1,11 @@
+import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.support.init_runs import in_namespace, init_command, run, says, started
+from tests.support.init_runs import children_of, in_namespace, init_command, run, says, started, wait_for
 
 NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
 STOPPING = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
@@ -58,6 +61,22 @@ def test_a_signal_before_the_exec_is_not_lost(number: int) -> None:
     # The one that init got is passed on; CMD's own mask blocks it, so it is never too early there.
     assert ended.stdout.splitlines()[1:] == [str(int(number))]
     assert ended.returncode == 5
+
+
+def test_a_group_signal_before_there_is_a_group(tmp_path: Path) -> None:
+    """With -g a signal that comes before the child has made its group reaches CMD all the same."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace to hold the child back")
+    log = tmp_path / "trace"
+    slow = ["strace", "-f", "-o", str(log), "-e", "trace=setsid,rt_sigtimedwait,kill"]
+    command = init_command("-q", "-g", "--", "sleep", "1000")
+    with started([*slow, "-e", "inject=setsid:delay_enter=700000", *command]) as traced:
+        # The init waits for signals while its child has not yet done what makes the group.
+        wait_for(lambda: log.exists() and "rt_sigtimedwait" in log.read_text())
+        (init,) = children_of(traced.process.pid)
+        os.kill(init, signal.SIGTERM)
+        assert traced.end()[0] == 143
+    assert "ESRCH" in log.read_text()
 
 
 def test_group_mode_reaches_the_group_and_single_mode_does_not() -> None:

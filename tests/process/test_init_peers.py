@@ -2,16 +2,21 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.init_runs import (
+    COVERED,
+    PID1,
     children_of,
     init_command,
+    is_covered,
     namespace_words,
     run,
     says,
@@ -31,6 +36,14 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert made.returncode == 0, made.stderr
     for name in (*NAMES, "docker-init"):
         (folder / name).symlink_to("reaperd-init")
+        if is_covered():
+            # The same name, but run so that it is measured.
+            (folder / f"{name}.d").mkdir()
+            (folder / f"{name}.d" / name).symlink_to(PID1)
+            words = [sys.executable, str(COVERED), str(folder / f"{name}.d" / name)]
+            (folder / name).unlink()
+            (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+            (folder / name).chmod(0o755)
     yield folder
     shutil.rmtree(folder)
 

@@ -35,9 +35,14 @@ def compiled() -> str:
     return str(py_compile.compile(str(PID1), cfile=f"{folder}/pid1.pyc", doraise=True))
 
 
+def is_covered() -> bool:
+    """Tell whether coverage is being measured, in child processes too."""
+    return "COVERAGE_PROCESS_CONFIG" in os.environ or "COVERAGE_PROCESS_START" in os.environ
+
+
 def init_command(*words: str) -> list[str]:
     """Return the command line that starts the init with `words`."""
-    if "COVERAGE_PROCESS_CONFIG" in os.environ or "COVERAGE_PROCESS_START" in os.environ:
+    if is_covered():
         return [sys.executable, str(COVERED), str(PID1), *words]
     return [PYTHON, "-I", "-S", compiled(), *words]
 

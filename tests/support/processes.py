@@ -33,7 +33,7 @@ from typing import Any, Final, NoReturn
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-WITHIN_S: Final = 20.0  # for what takes milliseconds on an idle machine
+WITHIN_S: Final = 60.0  # for what takes milliseconds on an idle machine: a bound, never a thing to wait for
 
 
 # --- watching -------------------------------------------------------------------------------------------
