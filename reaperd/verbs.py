@@ -103,10 +103,10 @@ class Verbs:
     # --- acting -----------------------------------------------------------------------------------------
 
     def _act(self, ticket: int, ask: Ask) -> Answer | None:
+        self._supervisor.settle()  # what came in this turn before the ask: it is judged by what is so now
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
-        self._supervisor.settle()  # what came in this turn before the ask: it is judged by what is so now
         if ask.names == (EVERY,):
             names = tuple(name for name in names if self._is_meant(ask.verb, name))
         if self._shutdown.phase is not Phase.UP and ask.verb != "stop":

@@ -31,12 +31,14 @@ class Gates:
         self.emptying: dict[str, Service] = {}
         self.moved: set[str] = set()
         self._services: Mapping[str, Service] = {}
+        self._place: dict[str, int] = {}  # in the order of the configuration
         self._waiting: dict[str, Service] = {}  # in WAITING for what they require
         self._to_stop: dict[str, Asked] = {}  # still up, because others must stop before them
 
     def arrange(self, services: Mapping[str, Service]) -> None:
         """Learn who there is, and who needs whom."""
         self._services = services
+        self._place = {name: place for place, name in enumerate(services)}
         self.graph = order.graph_of(each.next_spec or each.spec for each in services.values())
         self.moved = set(services)
 
@@ -73,8 +75,8 @@ class Gates:
         """Return the waiting services that something changed for, and take note that this was seen."""
         moved, self.moved = self.moved, set()
         after = (name for each in moved for name in self.graph.followed_by.get(each, ()))
-        names = dict.fromkeys((*moved, *after))
-        return [self._waiting[name] for name in names if name in self._waiting]
+        names = self._waiting.keys() & {*moved, *after}
+        return [self._waiting[name] for name in sorted(names, key=self._place.__getitem__)]
 
     def is_stranded(self, service: Service) -> bool:
         """Tell whether a waiting service needs one that does not come by itself."""

@@ -95,12 +95,12 @@ class Wishes:
                 self._stop(service)
 
     def _stop(self, service: Service) -> None:
-        # Who asks in the same turn does not know of the other one: that is no wish to hurry.
-        if service.spec.name in self._told:
-            return
+        told = service.spec.name in self._told
         self._told.add(service.spec.name)
         if service.again:  # it is on its way down already, and now stays there
             service.again = False
+        elif told:
+            return  # who asks in the same turn does not know of the other one: that is no wish to hurry
         elif service.run.state in UP:
             self.gates.queue(service, StopAsked)
         else:
