@@ -52,7 +52,7 @@ def _record(record: Any) -> dict[str, object]:  # noqa: ANN401  # one of the rec
 def _value(name: str, value: Any) -> object:  # noqa: ANN401  # of one field of any of these records
     if name in _BY_NAME and value is not None:
         return _BY_NAME[name](value)
-    if name.endswith("_ns"):
+    if name.endswith("_ns") and value is not None:
         return _seconds(value)
     if isinstance(value, Enum):
         return value.value
