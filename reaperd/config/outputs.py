@@ -34,7 +34,7 @@ FILE: Final = (
     ),
     Key(
         "max_size",
-        _size(1 << 10, 1 << 50),
+        _size(1 << 10, 1 << 40),
         "Before it would grow larger than this a new file is begun; at least 1KiB. Without it: never for "
         "its size.",
     ),

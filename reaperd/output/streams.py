@@ -3,12 +3,18 @@
 A pipe outlives its run where somebody outside has it open; it is read until its end. Each turn of the loop
 reads one piece of each pipe that has something, so that a talkative service holds up nobody. A pipe whose
 outlet takes nothing at this moment is not read: the service waits, as it would without us.
+
+A pipe that is found full is made larger, for that is what makes the throughput of a talkative service. Others
+stay as they are: what a plain user may have in large pipes is little, and beyond it all his pipes are tiny.
 """
 
 import os
+import select
+import time
 from collections.abc import Callable
 from typing import Final
 
+from reaperd.kernel import fds
 from reaperd.loop.poller import WRITE, Phase, Poller
 from reaperd.output.lines import Buffer, Cutter
 from reaperd.output.matcher import Matcher
@@ -17,8 +23,9 @@ from reaperd.output.outlet import Outlet
 Shape = Callable[[Buffer], bytes]
 """Gives whole lines another look."""
 
-PIPE_BYTES: Final = 1 << 20  # the most that anybody may make of a pipe: pipe(7)
-_LONGEST_DRAIN: Final = 2 * PIPE_BYTES
+_SMALL_PIPE: Final = 1 << 16  # what a pipe holds unless it is made to hold more: pipe(7)
+_LARGE_PIPE: Final = 1 << 20  # the most that anybody may make of one
+_LONGEST_DRAIN: Final = 2 * _LARGE_PIPE
 
 
 class Stream:
@@ -28,10 +35,11 @@ class Stream:
         owner: whose it is.
         outlet: where it goes.
         matcher: looks for a line; None while nobody looks for one.
+        large: its pipe is as large as may be.
         dropped: called with the number of lines that the outlet did not take.
     """
 
-    __slots__ = ("_cutter", "_shape", "dropped", "fd", "matcher", "outlet", "owner")
+    __slots__ = ("_cutter", "_shape", "dropped", "fd", "large", "matcher", "outlet", "owner")
 
     def __init__(  # noqa: PLR0913 - by their names
         self,
@@ -47,6 +55,7 @@ class Stream:
         self.owner = owner
         self.outlet = outlet
         self.matcher: Matcher | None = None
+        self.large = False
         self.dropped = dropped
         self._cutter = None if max_line is None else Cutter(max_line)
         self._shape = shape
@@ -137,10 +146,12 @@ class Streams:
                 return
             left -= read
 
-    def close(self) -> None:
-        """Pass on what can be passed on at once, and close every pipe."""
+    def close(self, until_ns: int) -> None:
+        """Pass on what pipes hold, and close them; wait for slow outlets until then (CLOCK_MONOTONIC)."""
         for stream in list(self._streams.values()):
             self.drain(stream)
+            while stream.fd in self._streams and wait_and_flush(stream.outlet, until_ns):
+                self.drain(stream)
             if stream.fd in self._streams:
                 self._close(stream)
 
@@ -154,6 +165,9 @@ class Streams:
         if matched:
             stream.matcher = None
             self._matched(stream.owner)
+        if read >= _SMALL_PIPE and not stream.large:
+            stream.large = True
+            fds.grow_pipe(stream.fd, _LARGE_PIPE)
         if not read:
             self._close(stream)
         else:
@@ -186,3 +200,16 @@ class Streams:
         del self._streams[stream.fd]
         os.close(stream.fd)
         self._ended(stream)
+
+
+def wait_and_flush(outlet: Outlet, until_ns: int) -> bool:
+    """Let a full outlet write as soon as it can; False where it is not full, or takes nothing."""
+    left_ns = until_ns - time.monotonic_ns()
+    if not outlet.full or outlet.fd is None or left_ns <= 0:
+        return False
+    poll = select.poll()
+    poll.register(outlet.fd, select.POLLOUT)
+    if not poll.poll(left_ns / 1e6):
+        return False
+    outlet.flush()
+    return True

@@ -10,6 +10,7 @@ as long as somebody may write to it or it still holds lines.
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ from reaperd.output.logfile import FileOutlet
 from reaperd.output.matcher import Matcher
 from reaperd.output.outlet import Outlet
 from reaperd.output.screen import ScreenOutlet
-from reaperd.output.streams import PIPE_BYTES, Shape, Stream, Streams
+from reaperd.output.streams import Shape, Stream, Streams, wait_and_flush
 from reaperd.supervise.helper import Errand, Order
 from reaperd.supervise.helpers import Helpers
 from reaperd.supervise.service import Service
@@ -33,6 +34,7 @@ from reaperd.supervise.world import Pulse, World
 
 _STREAMS: Final = {1: "stdout", 2: "stderr"}
 _MAX_LINE: Final = 1 << 16
+LEAVING_NS: Final = 2 * SECOND_NS  # how long slow readers may hold up the end of the daemon
 COMPRESSING_NS: Final = 3600 * SECOND_NS  # how long it may take; what is left is done the next time
 
 
@@ -91,16 +93,18 @@ class Outputs:
             self._streams.drain(stream)
 
     def end(self) -> None:
-        """Pass on what can be passed on at once, and tell of what is lost; the daemon is leaving."""
-        self._streams.close()
+        """Pass on what is left, within a bounded time, and tell of what is lost; the daemon is leaving."""
+        until_ns = time.monotonic_ns() + LEAVING_NS
+        self._streams.close(until_ns)
         for outlet in list(self._outlets.values()):
             outlet.flush()
+            while wait_and_flush(outlet, until_ns):
+                pass
             self._close(outlet)
 
     def _open(self, service: Service, number: int, to: Sink | LogFile) -> int:
         read_fd, write_fd = fds.pipe()
         fds.set_nonblocking(read_fd)
-        fds.grow_pipe(read_fd, PIPE_BYTES)
         stream = self._stream(service, read_fd, number, to)
         if isinstance(service.spec.ready, LogCheck):
             stream.matcher = Matcher(service.spec.ready.pattern)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemons import DAEMON, Running, daemon, service
-from tests.support.processes import owned, wait_until
+from tests.support.processes import wait_until
 from tests.support.written import assert_sequence, content, parts
 
 
@@ -319,8 +319,10 @@ def test_no_more_than_so_many_old_files_are_kept(tmp_path: Path) -> None:
 
 
 def small_disk(folder: Path) -> tuple[str, ...]:
-    """Return the words before a command that has a disk of 64 KiB there, in a mount namespace of its own."""
-    script = 'mount -t tmpfs -o size=64k disk "$0" && exec "$@"'
+    """Return the words before a command that has 64 KiB left on a disk there, in its own mount namespace."""
+    script = (
+        """mount -t tmpfs -o size=4m disk "$0" && head -c 4128768 /dev/zero >"$0/ballast" && exec "$@" """
+    )
     words = ("unshare", "-m" if os.geteuid() == 0 else "-Urm", "sh", "-c", script, str(folder))
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine allows no mount namespace with a tmpfs")
@@ -328,12 +330,8 @@ def small_disk(folder: Path) -> tuple[str, ...]:
 
 
 def enlarge(running: Running, folder: Path) -> None:
-    """Let the daemon's small disk have 64 MiB."""
-    enter = ["nsenter", "-t", str(running.pid), "-m"]
-    if os.geteuid() != 0:
-        enter += ["-U", "--preserve-credentials"]
-    with owned([*enter, "mount", "-o", "remount,size=64m", str(folder)]) as mount:
-        assert mount.wait() == 0
+    """Let there be room on the daemon's small disk."""
+    seen(running, folder / "ballast").unlink()
 
 
 def seen(running: Running, path: Path) -> Path:

@@ -65,6 +65,20 @@ def test_a_slow_reader_loses_nothing_and_does_not_stop_the_daemon(tmp_path: Path
         assert running.row("web")["dropped"] == 0
 
 
+def test_a_slow_reader_gets_the_last_words(tmp_path: Path) -> None:
+    """What the daemon still holds when it is told to end is read to its end, within a bounded time."""
+    text = once("web", "seq 40000", "prefix")
+    with daemon(tmp_path, text, stdout=subprocess.PIPE) as running:
+        running.event("service.running")
+        for number in range(1, 10_001):
+            assert out(running).readline() == b"web | %d\n" % number
+        running.process.send_signal(signal.SIGTERM)
+        rest = out(running).read().splitlines()
+        assert rest == [b"web | %d" % number for number in range(10_001, 10_001 + len(rest))]
+        assert running.end() == 0
+        assert not running.events("output.lost")
+
+
 def test_a_reader_who_has_gone_stops_nobody(tmp_path: Path) -> None:
     """Lines are counted, the service goes on, and nobody wakes for it."""
     text = service("web", "seq 1000000; exec sleep 1000", stdout="json")

@@ -12,6 +12,7 @@ import pytest
 from reaperd.children.child import StageFailed
 from reaperd.config.spec import Limit
 from reaperd.kernel import prctl, procfs
+from tests.support.masks import signal_mask
 from tests.support.nursery import nursery, read_line
 from tests.support.processes import call_in_process, need_root
 
@@ -94,7 +95,7 @@ def _like_the_caller() -> list[object]:
         _, pid = kids.start(["sleep", "1000"])
         status = procfs.read_status(pid) or {}
         names = sorted(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names are all that is wanted
-        sets = [int(status[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt")]
+        sets = [signal_mask(status[name]) for name in ("SigBlk", "SigIgn", "SigCgt")]
         return [sets, names, os.getsid(pid) == os.getpgid(pid) == pid]
 
 
