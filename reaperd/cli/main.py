@@ -21,6 +21,7 @@ from reaperd.errors import Exit, ReaperdError
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("run", "Run the daemon in the foreground on a configuration."),
     "check": ("check", "Read a configuration and report every problem it has."),
+    "import": ("import_", "Turn a supervisord.conf, a Procfile or a compose file into a configuration."),
     "status": ("status", "Show what services do, and why."),
     "why": ("why", "Say why a service does not run, and what is next."),
     "logs": ("logs", "Show what services have written into their files."),
@@ -55,7 +56,9 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(f"reaperd.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        module = import_module(f"reaperd.cli.{COMMANDS[cmd_name][0]}")
+        # One that Python has a keyword for stands there as PEP 8 has it, with an underscore after it.
+        found = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         assert isinstance(found, click.Command), f"{cmd_name} is no command"
         return found
 
