@@ -15,6 +15,7 @@ LAYERS: Final = (
     ("cli",),
     ("daemon",),
     ("verbs",),
+    ("naming",),
     ("supervise", "control", "zombies", "scaling"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
