@@ -16,7 +16,7 @@ LAYERS: Final = (
     ("daemon",),
     ("verbs",),
     ("naming",),
-    ("supervise", "control", "zombies", "scaling"),
+    ("supervise", "control", "zombies", "scaling", "doctor"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
     ("config", "model", "kernel"),

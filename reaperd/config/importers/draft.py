@@ -79,10 +79,11 @@ class Names:
         self._given: dict[str, str] = {}  # by the original's name
         self._taken: set[str] = {"all"}  # which means every service
 
-    def name_for(self, original: str) -> str:
-        """Return the name for `original`, always the same one."""
+    def name_for(self, original: str, like: str | None = None) -> str:
+        """Return the name for `original`, always the same one, as near to `like` as can be."""
         if original not in self._given:
-            self._given[original] = self._fresh(_STRANGE.sub("_", original[:_LONGEST_NAME]))
+            wanted = original if like is None else like
+            self._given[original] = self._fresh(_STRANGE.sub("_", wanted[:_LONGEST_NAME]))
         return self._given[original]
 
     def _fresh(self, wanted: str) -> str:

@@ -79,7 +79,7 @@ def read(text: str, path: Path) -> Imported:
     """
     imported = Imported()
     sections = ini.read(text, path, imported)
-    groups = _groups(sections, imported)
+    groups = _groups(sections)
     everywhere = _of_all(sections.get("supervisord", {}), path, imported)
     drafts: list[tuple[int, Draft]] = []
     names = Names()
@@ -96,7 +96,7 @@ def read(text: str, path: Path) -> Imported:
     return imported
 
 
-def _groups(sections: ini.Sections, imported: Imported) -> dict[str, str]:
+def _groups(sections: ini.Sections) -> dict[str, str]:
     """Return each program's group."""
     groups = {}
     for title, section in sections.items():
@@ -104,7 +104,6 @@ def _groups(sections: ini.Sections, imported: Imported) -> dict[str, str]:
         if kind == "group":
             programs = [each.strip() for each in section.get("programs", "").split(",") if each.strip()]
             groups.update(dict.fromkeys(programs, name))
-            imported.lose(title, f"reaperd has no groups; name them all: {' '.join(programs)}")
     return groups
 
 
@@ -135,6 +134,8 @@ def _program(  # noqa: PLR0913, PLR0917 - all that bears on a program
         "here": str(path.parent.absolute()),
         "process_num": 0,
     }
+    # A group is a name beside those of services: none may be both.
+    group = names.name_for(f"group:{groups[name]}", like=groups[name]) if name in groups else None
     first = _Program(section, Draft(name, f"program:{name}"), variables)
     count, start = first.number("numprocs", 1), first.number("numprocs_start", 0)
     if count > MOST_SERVICES:
@@ -148,6 +149,8 @@ def _program(  # noqa: PLR0913, PLR0917 - all that bears on a program
         process = program.text("process_name") if count > 1 and told_apart else None
         program.draft.name = names.name_for(process or name)
         _fill(program, everywhere)
+        if group is not None:
+            program.draft.keys["groups"] = [group]
         if count > 1 and not told_apart:
             program.draft.keys["instances"] = count
         if number > start:

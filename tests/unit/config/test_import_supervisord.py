@@ -85,6 +85,13 @@ def test_priorities_are_the_order_of_the_file(tmp_path: Path) -> None:
     assert [spec.name for spec in imported(tmp_path, text).services] == ["c", "a", "b"]
 
 
+def test_groups_stay_groups(tmp_path: Path) -> None:
+    """By a name of their own, since none may be a service's too."""
+    text = "[group:web]\nprograms=web,db\n[program:web]\ncommand=w\n[program:db]\ncommand=d\n"
+    config = imported(tmp_path, text, lost=0)
+    assert [(spec.name, spec.groups) for spec in config.services] == [("web_2", ("web",)), ("db", ("web",))]
+
+
 def test_supervisords_environment_is_that_of_each(tmp_path: Path) -> None:
     """Under what the program itself sets."""
     text = '[supervisord]\nenvironment=A="1",B="2"\nloglevel=debug\n[program:p]\ncommand=p\nenvironment=B=3\n'
@@ -134,8 +141,8 @@ def test_what_is_lost_is_said(tmp_path: Path, line: str, said: str) -> None:
 
 
 def test_sections_that_are_no_programs_are_said(tmp_path: Path) -> None:
-    """Listeners, servers and groups have no counterpart."""
-    sections = ("eventlistener:e", "fcgi-program:f", "inet_http_server", "rpcinterface:r", "group:g", "odd")
+    """Listeners and servers have no counterpart."""
+    sections = ("eventlistener:e", "fcgi-program:f", "inet_http_server", "rpcinterface:r", "odd")
     text = "".join(f"[{name}]\nx=1\n" for name in sections) + "[program:p]\ncommand=p\n"
     (tmp_path / "s.conf").write_text(text)
     _, lost = import_file(tmp_path / "s.conf", None)
