@@ -14,6 +14,7 @@ LAYERS: Final = (
     ("entry",),
     ("cli",),
     ("daemon",),
+    ("announce",),
     ("verbs",),
     ("supervise", "control", "zombies", "scaling"),
     ("output",),

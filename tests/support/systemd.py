@@ -1,4 +1,4 @@
-"""A real systemd for tests: PID 1 of namespaces of its own, booted in a fraction of a second.
+r"""A real systemd for tests: PID 1 of namespaces of its own, booted in a fraction of a second.
 
     with booted() as machine:
         machine.write("/run/systemd/system/web.service", "[Service]\nExecStart=sleep 1000\n")
@@ -9,6 +9,7 @@ checkout and the interpreter that runs the tests are there by their own names. I
 it has booted: systemd(1). Everything in it ends with its control group.
 """
 
+import json
 import select
 import shlex
 import shutil
@@ -26,7 +27,7 @@ from typing import Any, Final, Self
 import pytest
 
 from tests.support.cgroups import own_cgroup
-from tests.support.processes import ROOT, WITHIN_S, need_program, need_root, owned, pidfd
+from tests.support.processes import ROOT, WITHIN_S, need_program, need_root, owned, pidfd, wait_until
 
 SCRIPT: Final = Path(__file__).with_name("systemd_root.sh")
 UNITS: Final = "/run/systemd/system"
@@ -70,7 +71,7 @@ class Machine:
         return done.stdout
 
     def at(self, path: str | Path) -> Path:
-        """Return where a path of its own is to be found from here; a symbolic link on the way would leave it."""
+        """Return where a path of its own is to be found from here, if no symbolic link is on the way."""
         return self.root / str(path).lstrip("/")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
@@ -84,7 +85,9 @@ class Machine:
         """Return a property of a unit."""
         return self.run("systemctl", "show", "--value", "-p", name, unit).strip()
 
-    def wait_shown(self, unit: str, name: str, is_it: Callable[[str], bool], within_s: float = WITHIN_S) -> str:
+    def wait_shown(
+        self, unit: str, name: str, is_it: Callable[[str], bool], within_s: float = WITHIN_S
+    ) -> str:
         """Return a property of a unit once it is as wanted; systemctl offers no event for that."""
         deadline, pause_s = time.monotonic() + within_s, 0.02
         while not is_it(value := self.show(unit, name)):
@@ -166,3 +169,80 @@ def _interpreter() -> Iterator[Path]:
     for path in {Path(sys.prefix), Path(sys.base_prefix)}:
         if not path.is_relative_to("/usr"):
             yield path
+
+
+# --- reaperd within -------------------------------------------------------------------------------------
+
+_LAUNCHER: Final = f'#!/bin/sh\nexec {sys.executable} -P -m reaperd "$@"\n'
+
+
+def install_units(machine: Machine) -> None:
+    """Give a machine the program of this checkout and its units, where `make install` puts them."""
+    machine.write("/usr/local/bin/reaperd", _LAUNCHER, 0o755)
+    for unit in (ROOT / "systemd").glob("reaperd*"):
+        if unit.suffix in {".service", ".socket", ".timer"}:
+            machine.write(f"/usr/local/lib/systemd/system/{unit.name}", unit.read_text())
+    user = ROOT / "systemd/user/reaperd@.service"
+    machine.write(f"/usr/local/lib/systemd/user/{user.name}", user.read_text())
+    machine.write("/usr/local/lib/sysusers.d/reaperd.conf", (ROOT / "systemd/reaperd.sysusers").read_text())
+    machine.write("/usr/local/lib/tmpfiles.d/reaperd.conf", (ROOT / "systemd/reaperd.tmpfiles").read_text())
+    machine.run("systemd-sysusers")
+    machine.run("systemd-tmpfiles", "--create", "/usr/local/lib/tmpfiles.d/reaperd.conf")
+    machine.run("systemctl", "daemon-reload")
+
+
+class Unit:
+    """One reaperd@NAME.service of a machine.
+
+    Attributes:
+        name: of the unit.
+        config: the path of its configuration, within.
+    """
+
+    def __init__(self, machine: Machine, instance: str, config: str) -> None:
+        self.machine = machine
+        self.instance = instance
+        self.name = f"reaperd@{instance}.service"
+        self.config = f"/etc/reaperd/{instance}.toml"
+        self.write(config)
+
+    def write(self, config: str) -> None:
+        """Write its configuration."""
+        self.machine.write(self.config, config)
+
+    def systemctl(self, verb: str) -> None:
+        """Start, stop or reload it; how that went wrong is in the failure."""
+        done = self.machine.ask("systemctl", verb, self.name)
+        if done.returncode != 0:
+            journal = self.machine.ask("journalctl", "--no-pager", "-u", self.name).stdout
+            pytest.fail(f"systemctl {verb} {self.name}: {done.stderr}\n{journal}")
+
+    def reaperd(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Ask the daemon as a person would."""
+        socket_path = f"/run/reaperd/{self.instance}/control.sock"
+        return self.machine.ask("/usr/local/bin/reaperd", words[0], "--socket", socket_path, *words[1:])
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Return what `reaperd status` says of each service."""
+        done = self.reaperd("status", "--json")
+        assert done.stdout, done.stderr
+        return {row["name"]: row for row in json.loads(done.stdout)["items"]}
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return what it says of one service."""
+        return self.rows()[name]
+
+    def wait_row(self, name: str, is_it: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """Return what is said of a service once it is as wanted."""
+        wait_until(lambda: is_it(self.row(name)), f"{name} of {self.name}: {what}")
+        return self.row(name)
+
+    def wait_status(self, text: str) -> str:
+        """Return the STATUS that systemd shows once it holds `text`."""
+        return self.machine.wait_shown(self.name, "StatusText", lambda shown: text in shown)
+
+    def entries(self, *matches: str) -> list[dict[str, Any]]:
+        """Return its entries of the journal, each with its fields."""
+        self.machine.run("journalctl", "--sync")
+        lines = self.machine.run("journalctl", "-o", "json", "--no-pager", "-u", self.name, *matches)
+        return [json.loads(line) for line in lines.splitlines()]
