@@ -1,8 +1,8 @@
 """The process connector: the kernel tells of every fork, exec and exit of the machine as it happens.
 
 A netlink socket in a multicast group; each message is one fixed record: struct nlmsghdr, struct cn_msg and
-struct proc_event of linux/cn_proc.h. It works in the machine's first PID and user namespaces only, and says so
-by silence: elsewhere a request is not acknowledged, though messages about strangers may arrive. So the
+struct proc_event of linux/cn_proc.h. It works in the machine's first PID and user namespaces only, and says
+so by silence: elsewhere a request is not acknowledged, though messages about strangers may arrive. So the
 acknowledgement is required. The kernel answers within the request itself: there is nothing to wait for.
 
 What it never tells: setpgid(2), the reparenting of orphans, and the reap of a zombie. Messages that find no
@@ -50,7 +50,7 @@ _NAMESPACES: Final = (("pid", "pid:[4026531836]"), ("user", "user:[4026531837]")
 Event = tuple[int, int, int, int, int, int, int, int, int]
 """One message: what, cpu, when (CLOCK_MONOTONIC in ns), then six numbers.
 
-FORK   parent's thread, parent, child's thread, child    (a new thread where the child is the parent)
+FORK   parent's thread, parent, child's thread, child    (only a thread where the child's two differ)
 EXEC   thread, process
 SID    thread, process
 COMM   thread, process, then 16 bytes of name: `name_of`
@@ -148,8 +148,8 @@ class Connector:
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def _listen(self, what: int) -> None:
-        # First for all events: a mask keeps the acknowledgement from its own sender. Then with the mask, which
-        # kernels before 6.6 drop unseen.
+        # First for all events: a mask keeps the acknowledgement from its own sender. Then with the mask,
+        # which kernels before 6.6 drop unseen.
         token = int.from_bytes(os.urandom(4), "little") >> 1
         self._socket.send(request(token, _LISTEN))
         refused = self._acknowledgement(token)
@@ -174,9 +174,9 @@ class Connector:
                 if error.errno == ENOBUFS:
                     continue
                 raise
-            if address[0] == 0 and size == EVENT_BYTES and _EVENT.unpack(slot)[0] == _ACK:
-                if _HEADER.unpack_from(slot)[8] == token + 1:
-                    return int(_ERR.unpack_from(slot, 52)[0])
+            is_ours = address[0] == 0 and size == EVENT_BYTES and _HEADER.unpack_from(slot)[8] == token + 1
+            if is_ours and _EVENT.unpack(slot)[0] == _ACK:
+                return int(_ERR.unpack_from(slot, 52)[0])
 
 
 def decode(data: memoryview | bytes) -> list[Event]:

@@ -18,6 +18,7 @@ LAYERS: Final = (
     ("supervise", "control", "zombies", "scaling"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
+    ("track",),
     ("config", "model", "kernel"),
     ("crontab",),  # the files are checked by it, and schedules are reckoned by it
     ("errors", "units"),
