@@ -35,7 +35,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "The daemon": {
         "run": ("run", "Run the daemon in the foreground on a configuration."),
         "check": ("check", "Read a configuration and report every problem it has."),
-        "import": ("import_", "Turn a supervisord.conf, a Procfile or a compose file into a configuration."),
+        "import": ("import_", "Turn a supervisord.conf, Procfile or compose file into TOML."),
         "shutdown": ("actions", "Stop every service, then the daemon."),
     },
     "Processes and zombies": {

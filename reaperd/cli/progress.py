@@ -6,14 +6,14 @@ is over, also by Ctrl-C.
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
 from reaperd.cli.command import client
 from reaperd.cli.render import COLOURS, Screen, cell, cells_of, cut, items_of, screen_of, span
-from reaperd.control.client import Watch
+from reaperd.control.client import Reply, Watch
 from reaperd.errors import ReaperdError
 
 _FRAMES: Final = "|/-\\"
@@ -27,13 +27,10 @@ _PATIENCE_S: Final = 1.0
 class _Line:
     """The line: what it says, and when the daemon was asked last."""
 
-    def __init__(
-        self, verb: str, names: Sequence[str], socket: Path | None, stream: IO[str], screen: Screen
-    ) -> None:
+    def __init__(self, verb: str, ask: Callable[[], Reply], stream: IO[str], screen: Screen) -> None:
         self.is_shown = False
         self._verb = verb
-        self._names = tuple(names)
-        self._socket = socket
+        self._ask = ask
         self._stream = stream
         self._screen = screen
         self._began = time.monotonic()

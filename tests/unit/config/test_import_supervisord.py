@@ -6,6 +6,7 @@ from reaperd.config.importers.choose import import_file
 from reaperd.config.parse import load
 from reaperd.config.spec import Config, DelayCheck, LogFile, Restart, Scope, ServiceSpec, Sink
 from reaperd.errors import ConfigError
+from tests.support.processes import ROOT
 
 WEB = """\
 [program:web]
@@ -179,3 +180,15 @@ def test_nothing_breaks_out_of_a_comment_or_a_string(tmp_path: Path) -> None:
     [spec] = load(tmp_path / "r.toml").services
     assert spec.command[1].startswith('p"\\x\x1b]0;\x07')
     assert "\x1b" not in text
+
+
+def test_the_guide_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session in docs/how-to/import.md is a real one."""
+    guide = (ROOT / "docs/how-to/import.md").read_text()
+    original = guide.partition("$ cat supervisord.conf\n")[2].partition("$ reaperd")[0]
+    said = guide.partition("> reaperd.toml\n")[2].partition("$ cat")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("supervisord.conf").write_text(original)
+    text, lost = import_file(Path("supervisord.conf"), None)
+    assert f"```toml\n{text}```" in guide
+    assert [f"supervisord.conf: not carried over: {each.where}: {each.what}\n" for each in lost] == [said]
