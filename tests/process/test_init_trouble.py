@@ -228,7 +228,7 @@ def test_no_right_to_signal_is_a_warning() -> None:
         "exec(source, names)\n"
         "options = names['parse']([b'-q', b'sh', b'-c', b'echo ready; read l; exit 4'], {})\n"
         "options.verbosity = names['LOG'].verbosity = 1\n"
-        "init = names['Init'](options, frozenset())\n"
+        "init = names['Init'](options, frozenset(), os.getppid())\n"
         "import _signal\n"
         "_signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())\n"
         "names['start'](init)\n"
