@@ -17,6 +17,7 @@ SELDOM = {
     "_socket",
     "marshal",
     "binascii",
+    "zlib",
     "_frozen_importlib_external",
 }
 FOR_TYPES = {"typing", "collections"}

@@ -232,6 +232,7 @@ def test_no_right_to_signal_is_a_warning() -> None:
         "import _signal\n"
         "_signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())\n"
         "names['start'](init)\n"
+        "names['let_go'](init)\n"
         "os.setresuid(65534, 65534, 65534)\n"
         "names['run'](init)\n"
         "os._exit(init.status)\n"
