@@ -1137,8 +1137,8 @@ def run(init: Init) -> None:
     init.looks_first = looks_first(init)
     for number, code, sender in init.early:
         on_signal(init, number, code, sender)
-    # A rehearsal, as the first turn's look for zombies is: fork has made each page of ours a fault to come, and
-    # those of CMD's end cost a tenth of the time between its end and ours.
+    # A rehearsal, as the first turn's look for zombies is: fork has made each page of ours a fault to come,
+    # and those that CMD's end would take cost a tenth of the time between its end and ours.
     last_pid()
     while init.status is None:
         try:
