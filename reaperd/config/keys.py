@@ -12,6 +12,7 @@ from reaperd.config.commands import COMMAND, ENVIRONMENT
 from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
     BOOLEAN,
+    GROUP_NAME,
     NAMES,
     OCTAL,
     PATH,
@@ -153,6 +154,13 @@ SERVICE: Final = (
     Key("after", NAMES, "Services that start before this one, if they start at all.", "[]"),
     Key("before", NAMES, "Services that start after this one, if they start at all.", "[]"),
     Key(
+        "groups",
+        set_of("names", GROUP_NAME),
+        "Names, besides its own, by which commands mean it together with others: `reaperd restart backend`. "
+        "None may be a service's. Groups of users are another matter: `group`.",
+        "[]",
+    ),
+    Key(
         "instances",
         integer(0, MOST_INSTANCES),
         "How many of it there are, called `NAME:1`, `NAME:2` and so on, each with its number in "
@@ -227,9 +235,9 @@ LOG: Final = (
     Key(
         "format",
         choice(LogFormat),
-        "How they look: for people, JSON, or JSON with a priority before it, as the journal takes it "
-        "(sd-daemon(3)). `auto` is the journal's where that reads them, else for people on a terminal and "
-        "JSON elsewhere.",
+        "How they look: for people, JSON, or as the journal takes them: entries with fields where that reads "
+        "them, else JSON with a priority before it (sd-daemon(3)). `auto` is the journal's where that reads "
+        "them, else for people on a terminal and JSON elsewhere.",
         '"auto"',
     ),
 )
@@ -238,15 +246,15 @@ DAEMON: Final = (
     Key(
         "socket",
         PATH,
-        "The Unix socket on which the daemon answers. Without it: `/run/reaperd/control.sock` for root; "
-        "for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or `reaperd-UID/control.sock` in the "
-        "temporary directory.",
+        "The Unix socket on which the daemon answers. Without it: `$REAPERD_SOCKET`, else for root "
+        "`/run/reaperd/control.sock`; for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or "
+        "`reaperd-UID/control.sock` in the temporary directory.",
     ),
     Key(
         "state_dir",
         PATH,
-        "The directory of the daemon's lock and of what it remembers. Without it: `/var/lib/reaperd` for "
-        "root; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
+        "The directory of the daemon's lock and of what it remembers. Without it: `$REAPERD_STATE_DIR`, else "
+        "for root `/var/lib/reaperd`; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
     ),
     Key(
         "include",
