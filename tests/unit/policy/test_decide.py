@@ -391,7 +391,8 @@ def test_a_second_stop_is_the_next_rung_and_a_third_has_none() -> None:
 
 def _rungs(*events: Event) -> list[list[Action]]:
     """Return what follows from each event in turn, in the stop of a service with a stop command."""
-    run, steps = up(State.RUNNING), []
+    run = up(State.RUNNING)
+    steps: list[list[Action]] = []
     for event in events:
         run, actions = decide(run, event, COMMANDED)
         steps.append([each for each in actions if not isinstance(each, EndChecks | CancelTimer | Emit)])
@@ -440,10 +441,14 @@ def test_who_was_stopped_as_asked_is_known_until_it_ends_otherwise() -> None:
         stopping, _ = decide(running, ask, SPEC)
         ended, _ = decide(stopping, MainExited(Exited(signal=15), NOW), SPEC)
         assert (ended.as_asked, ended.cause) == (True, Exited(signal=15))
-        for end in (MainExited(KILLED, NOW), CheckFailed(UNWELL, NOW)):
-            assert not decide(replace(ended, state=State.RUNNING), end, SPEC)[0].as_asked
-        for end in (SpawnFailed(MISSING, NOW), ReadyLate(NOW)):
-            assert not decide(replace(ended, state=State.STARTING), end, SPEC)[0].as_asked
+        otherwise: list[tuple[State, Event]] = [
+            (State.RUNNING, MainExited(KILLED, NOW)),
+            (State.RUNNING, CheckFailed(UNWELL, NOW)),
+            (State.STARTING, SpawnFailed(MISSING, NOW)),
+            (State.STARTING, ReadyLate(NOW)),
+        ]
+        for state, end in otherwise:
+            assert not decide(replace(ended, state=state), end, SPEC)[0].as_asked
 
 
 def test_each_stop_begins_at_the_first_rung() -> None:
@@ -452,7 +457,11 @@ def test_each_stop_begins_at_the_first_rung() -> None:
     waiting, _ = decide(killed, TreeEmpty(NOW), SPEC)
     started, _ = decide(waiting, RequirementsMet(NOW), SPEC)
     running, _ = decide(started, Spawned(NOW), SPEC)
-    rungs = {StopAsked(NOW): FIRST_RUNG, RestartAsked(NOW): FIRST_RUNG, MainExited(OK, NOW): SIGNAL_RUNG}
+    rungs: dict[Event, int] = {
+        StopAsked(NOW): FIRST_RUNG,
+        RestartAsked(NOW): FIRST_RUNG,
+        MainExited(OK, NOW): SIGNAL_RUNG,
+    }
     for event, rung in rungs.items():
         stopping, actions = decide(running, event, SPEC)
         assert stopping.rung == rung
