@@ -12,6 +12,7 @@ from reaperd.config.commands import COMMAND, ENVIRONMENT
 from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
     BOOLEAN,
+    GROUP_NAME,
     NAMES,
     OCTAL,
     PATH,
@@ -95,11 +96,17 @@ STOP: Final = (
     Key(
         "timeout",
         duration(),
-        "How long it may take; then whatever is left of it is killed.",
+        "How long it may take; then whatever is left of it is killed. After `command` the signal has as "
+        "long again.",
         '"10s"',
         "timeout_ns",
     ),
-    Key("command", COMMAND, "A command that asks the service to end, in place of the signal."),
+    Key(
+        "command",
+        COMMAND,
+        "A command that asks the service to end, in place of the signal, which follows where it fails or "
+        "does not help.",
+    ),
     Key(
         "scope",
         choice(Scope),
@@ -146,6 +153,13 @@ SERVICE: Final = (
     Key("requires", NAMES, "Services that must be ready before this one starts.", "[]"),
     Key("after", NAMES, "Services that start before this one, if they start at all.", "[]"),
     Key("before", NAMES, "Services that start after this one, if they start at all.", "[]"),
+    Key(
+        "groups",
+        set_of("names", GROUP_NAME),
+        "Names, besides its own, by which commands mean it together with others: `reaperd restart backend`. "
+        "None may be a service's. Groups of users are another matter: `group`.",
+        "[]",
+    ),
     Key(
         "instances",
         integer(0, MOST_INSTANCES),
@@ -221,9 +235,9 @@ LOG: Final = (
     Key(
         "format",
         choice(LogFormat),
-        "How they look: for people, JSON, or JSON with a priority before it, as the journal takes it "
-        "(sd-daemon(3)). `auto` is the journal's where that reads them, else for people on a terminal and "
-        "JSON elsewhere.",
+        "How they look: for people, JSON, or as the journal takes them: entries with fields where that reads "
+        "them, else JSON with a priority before it (sd-daemon(3)). `auto` is the journal's where that reads "
+        "them, else for people on a terminal and JSON elsewhere.",
         '"auto"',
     ),
 )
@@ -232,15 +246,15 @@ DAEMON: Final = (
     Key(
         "socket",
         PATH,
-        "The Unix socket on which the daemon answers. Without it: `/run/reaperd/control.sock` for root; "
-        "for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or `reaperd-UID/control.sock` in the "
-        "temporary directory.",
+        "The Unix socket on which the daemon answers. Without it: `$REAPERD_SOCKET`, else for root "
+        "`/run/reaperd/control.sock`; for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or "
+        "`reaperd-UID/control.sock` in the temporary directory.",
     ),
     Key(
         "state_dir",
         PATH,
-        "The directory of the daemon's lock and of what it remembers. Without it: `/var/lib/reaperd` for "
-        "root; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
+        "The directory of the daemon's lock and of what it remembers. Without it: `$REAPERD_STATE_DIR`, else "
+        "for root `/var/lib/reaperd`; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
     ),
     Key(
         "include",

@@ -14,10 +14,13 @@ LAYERS: Final = (
     ("entry",),
     ("cli",),
     ("daemon",),
+    ("announce",),
     ("verbs",),
+    ("naming",),
     ("supervise", "control", "zombies", "scaling"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
+    ("track",),
     ("config", "model", "kernel"),
     ("crontab",),  # the files are checked by it, and schedules are reckoned by it
     ("errors", "units"),
@@ -45,6 +48,7 @@ ADMITTED: Final = {
     ("reaperd.zombies.isolated", "ctypes"),
     ("reaperd.zombies.specimens", "ctypes"),
     ("reaperd.zombies.specimens", "threading"),
+    ("reaperd.telemetry.deferred", "?"),  # whatever its caller names, in the place of which it stood
 }
 
 FROM_FUNCTION = "def f():\n    if x:\n        from reaperd.cli import main\n"
