@@ -41,7 +41,7 @@ def is_lean(pid: int) -> bool:
 
 
 def traced(folder: Path, fault: str) -> list[str]:
-    """Return the words that inject a fault into both stages, but not into CMD; their first exec is not counted."""
+    """Return the words that inject a fault into both stages, not into CMD; the first exec is not counted."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace to place the fault")
     return ["strace", "-o", str(folder / "trace"), "-e", f"inject={fault}", *INIT]
@@ -148,10 +148,13 @@ def test_the_terminal_is_cmds_through_both_stages() -> None:
 def test_as_pid_1_it_ends_what_cmd_leaves_with_the_grace_of_pid_1() -> None:
     """The second stage knows what init is: a daemon of CMD's has its SIGTERM and SIGCONT."""
     daemon = " ".join(says(signal.SIGCONT))
-    script = f"setsid {daemon} <&- & sleep 0.5; exit 4"
-    ended = run([*namespace_words(), *INIT, "--", "sh", "-c", script])
-    assert ended.returncode == 4
-    assert ended.stdout.splitlines()[1:] == [str(int(signal.SIGTERM))]
+    script = f"setsid {daemon} <&- & read line; exit 4"
+    command = [*namespace_words(), *INIT, "--", "sh", "-c", script]
+    with started(command, stdin=subprocess.PIPE) as init:
+        assert init.line().startswith("ready")
+        init.enter()
+        assert [init.line(), init.line()] == ["15", "18"]
+        assert init.end()[0] == 4
 
 
 @pytest.mark.parametrize(
