@@ -101,7 +101,8 @@ class Verbs:
         if ask.verb == "why":
             rows = [why.row(service, wishes, timers, now_ns) for service in services]
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
-        rows = status.rows(services, wishes.gates, timers, now_ns)
+        memory = self._world.children.memory([service.run_id for service in services if service.run_id])
+        rows = status.rows(services, wishes.gates, timers, now_ns, memory)
         unclaimed = self._world.children.unclaimed()
         return Answer(200, {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed})
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reaperd.children import sweep
+from reaperd.children import sweep, usage
 from reaperd.children.child import StageFailed
 from reaperd.children.family import GONE, Family
 from reaperd.children.fork import Forked, fork
@@ -281,6 +281,11 @@ class Children:
         assert self._leaves is not None
         stat = procfs.read_stat(pid)
         return stat if stat is not None and self._leaves.run_of(pid) == run_id else None
+
+    def memory(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """Return the resident bytes of the whole tree of each run; of a crowd there is none: `usage.MOST`."""
+        with self._reserve:
+            return usage.memory({run_id: self._family.tops(run_id) for run_id in run_ids})
 
     def run_of(self, pid: int) -> str | None:
         """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""

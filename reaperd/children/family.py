@@ -189,6 +189,11 @@ class Family:
         kin = self._kin.get(run_id)
         return [] if kin is None else list(_alive(self._walk(run_id, kin)))
 
+    def tops(self, run_id: str) -> list[int]:
+        """Return our children that belong to a run: all of it is they and what is below them."""
+        kin = self._kin.get(run_id)
+        return [] if kin is None else list(kin.children)
+
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""
         return [pid for pid, run_id in self._run_of.items() if run_id is None]

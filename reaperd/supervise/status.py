@@ -1,7 +1,8 @@
 """What `status` says of services: one plain row each, the same for people and for programs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from reaperd.config.spec import LogFile, ServiceSpec, Sink
@@ -16,10 +17,18 @@ SCHEMA: Final = "reaperd.status/1"
 Row = dict[str, object]
 
 
-def rows(services: Iterable[Service], gates: Gates, timers: Timers[Deadline], now_ns: int) -> list[Row]:
-    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC)."""
+def rows(
+    services: Iterable[Service],
+    gates: Gates,
+    timers: Timers[Deadline],
+    now_ns: int,
+    memory: Mapping[str, int] = MappingProxyType({}),
+) -> list[Row]:
+    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC), and the memory of runs in bytes."""
     return [
-        _row(service, gates, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns) for service in services
+        _row(service, gates, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns)
+        | {"memory": memory.get(service.run_id or "")}
+        for service in services
     ]
 
 

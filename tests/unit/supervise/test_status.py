@@ -20,7 +20,8 @@ def test_a_row_says_what_is_known() -> None:
     web = Service(
         SPEC, run, since_wall_ns=1_500_000_000, latest=7, main=7, said="all well", next_run_ns=2 * S
     )
-    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000)
+    web.run_id = "a.1"
+    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000, {"a.1": 4096})
     assert row == {
         "name": "web",
         "state": "running",
@@ -36,6 +37,7 @@ def test_a_row_says_what_is_known() -> None:
         "log_files": {"stdout": None, "stderr": None},
         "dropped": 0,
         "why": None,
+        "memory": 4096,
     }
 
 
