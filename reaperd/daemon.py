@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,7 +24,7 @@ from reaperd.children.plan import Inheritance
 from reaperd.config.parse import load
 from reaperd.config.paths import make_folder
 from reaperd.config.spec import Cgroups, Config
-from reaperd.control.listen import listen, tidy
+from reaperd.control.doors import Doors
 from reaperd.control.server import Server
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import fds, prctl
@@ -68,8 +69,11 @@ class Daemon:
         self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)
         self._forwards = dict(config.daemon.forward_signals)
         self._verbs = Verbs(config, self._supervisor, self._shutdown, world)
-        self._server = Server(listen(config.daemon.socket), self._poller, self._verbs, self._clock)
-        self._verbs.say = self._server.answer
+        self._doors = Doors(config.daemon, self._poller, log)
+        self._server = Server(self._doors.unix, self._poller, self._verbs, self._clock, self._doors.access)
+        self._server.census.tell = log
+        self._doors.serve(self._server)
+        self._verbs.say, self._verbs.doors = self._server.answer, self._doors
 
     def run(self) -> int:
         """Start every service and turn until all is over; what it handles is blocked by the caller."""
@@ -95,6 +99,7 @@ class Daemon:
         self._supervisor.end_outputs()
         self._verbs.end()
         self._server.stop_listening()
+        self._doors.close()
         self._children.close()
         free()
         self._server.close()
@@ -108,6 +113,7 @@ class Daemon:
             self._children.apply()
             time.sleep(_PAUSE_S)
         self._server.stop_listening()
+        self._doors.close()
         self._children.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -227,17 +233,13 @@ def _run(path: Path, mask: frozenset[int]) -> int:
         version=__version__,
     )
 
-    def free() -> None:
-        tidy(config.daemon.socket)
-        os.close(lock_fd)
-
     try:
         result = daemon.run()
     except Exception:
         daemon.abandon()
-        free()
+        os.close(lock_fd)
         raise
-    daemon.end(free)
+    daemon.end(partial(os.close, lock_fd))
     log("daemon.stopped", status=int(result))
     return result
 

@@ -10,7 +10,8 @@ from typing import Final
 from reaperd import naming
 from reaperd.config.diff import Diff
 from reaperd.config.spec import EVERY, Config
-from reaperd.control.words import Answer, Ask, refusal, unknown_service
+from reaperd.control.doors import Doors
+from reaperd.control.words import Answer, Ask, name_of, refusal, unknown_service
 from reaperd.errors import ReaperdError
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
@@ -25,7 +26,7 @@ from reaperd.supervise.world import World
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
 _CHANGES: Final = ("added", "changed", "removed", "unchanged")
-_AT_ONCE: Final = frozenset({"shutdown_timeout_ns"})  # what a running daemon follows
+_AT_ONCE: Final = frozenset({"shutdown_timeout_ns", "control"})  # what a running daemon follows
 
 
 class Verbs:
@@ -34,11 +35,13 @@ class Verbs:
     Attributes:
         config: the configuration that the daemon follows now.
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
+        doors: where clients come in; set at the same time.
     """
 
     def __init__(self, config: Config, supervisor: Supervisor, shutdown: Shutdown, world: World) -> None:
         self.config = config
         self.say: Callable[[int, Answer], None] = _nobody_listens
+        self.doors: Doors | None = None
         self._supervisor = supervisor
         self._shutdown = shutdown
         self._world = world
@@ -56,11 +59,11 @@ class Verbs:
             case "reload":
                 return self._reload(ticket, ask)
             case "shutdown":
-                self._shutdown.ask(f"asked by uid {ask.peer.uid}")
+                self._shutdown.ask(f"asked by {name_of(ask.peer)}")
                 return self._see_end(ticket, ask)
             case "scale":
                 return self._scale(ticket, ask)
-            case "start" | "stop" | "restart" | "reload-services":
+            case "start" | "stop" | "restart" | "signal" | "reload-services":
                 return self._act(ticket, ask)
 
     def hung_up(self, ticket: int) -> None:
@@ -99,7 +102,9 @@ class Verbs:
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
         rows = status.rows(services, wishes.gates, timers, now_ns)
         unclaimed = self._world.children.unclaimed()
-        return Answer(200, {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed})
+        problems = [] if self.doors is None else self.doors.problems()
+        body = {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed, "problems": problems}
+        return Answer(200, body)
 
     # --- acting -----------------------------------------------------------------------------------------
 
@@ -119,6 +124,8 @@ class Verbs:
                 self._supervisor.stop(reversed(names))
             case "restart":
                 self._supervisor.restart(names)
+            case "signal":
+                return self._signal(ask, names)
             case _:
                 return self._reload_services(names)
         return self._wait_for(ticket, ask, Waiting(ask.verb, names))
@@ -139,6 +146,15 @@ class Verbs:
             return None
         self._supervisor.settle()
         return self._outcome(waiting)
+
+    def _signal(self, ask: Ask, names: tuple[str, ...]) -> Answer:
+        assert ask.signal is not None, "the door asks for it"
+        items: list[dict[str, object]] = []
+        for name in names:
+            problem = self._supervisor.signal(name, ask.signal, ask.scope)
+            state = self._supervisor.services[name].run.state.value
+            items.append({"name": name, "ok": problem is None, "state": state, "why": problem})
+        return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
 
     def _reload_services(self, names: tuple[str, ...]) -> Answer:
         services = [self._supervisor.services[name] for name in names]
@@ -201,11 +217,16 @@ class Verbs:
         if self._shutdown.phase is not Phase.UP:
             return refusal(409, "ending", "cannot reload: the daemon is shutting down")
         self._supervisor.settle()  # a change is followed by what is so now
+        if self.doors is not None:
+            self.doors.mend()
         try:
             new = self._scaling.load(self.config.source, scale)
+            follow = None if self.doors is None else self.doors.prepare(new.daemon.control)
         except ReaperdError as error:
             self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
             return _refused(error)
+        if follow is not None:
+            follow()
         self._scaling.follow(new, scale)
         difference = reload.apply(self._supervisor, self.config, new)
         self.config = new

@@ -62,7 +62,11 @@ def shutdown(*, wait: bool, as_json: bool, socket: Path | None) -> int:
 
 def act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
     """Ask the daemon for `verb`, and print what came of it for each service; return the exit status."""
-    answer = client(socket).ask(verb, names, wait=wait)
+    return show_items(verb, client(socket).ask(verb, names, wait=wait), as_json=as_json)
+
+
+def show_items(verb: str, answer: Mapping[str, Any], *, as_json: bool) -> int:  # Any: JSON
+    """Print what came of it for each service; return the exit status."""
     items = items_of(answer)
     if as_json:
         put_json(answer)

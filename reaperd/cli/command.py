@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from reaperd.control.client import Client
+from reaperd.control.client import Client, Tcp, read_token, tcp_place
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -39,13 +39,48 @@ class Command(click.Command):
 # Whether a path may be read is for whoever reads it to say, in words that fit and with a hint.
 PATH: Final = click.Path(path_type=Path, readable=False)
 
+_TCP: Final = "reaperd.tcp"  # in the context's meta: what the options say
+_KEY_FILE: Final = "reaperd.file"
+
+
+class _PlaceType(click.ParamType[Path | None]):
+    """A path, or `tcp://HOST:PORT`, which is put aside for `client`: commands hand on paths alone."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
+        if not isinstance(value, str) or not value.startswith("tcp://"):
+            return Path(str(value))
+        try:
+            place = tcp_place(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        assert ctx is not None, "options have one"
+        ctx.meta[_TCP] = place
+        return None
+
+
+def _note_token_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    del param
+    ctx.meta[_KEY_FILE] = value
+
+
 _SOCKET: Final = click.option(
     "-s",
     "--socket",
     envvar="REAPERD_SOCKET",
     show_envvar=True,
+    type=_PlaceType(),
+    help="Where the daemon listens, or tcp://HOST:PORT; by default where one of this user does.",
+)
+_TOKEN: Final = click.option(
+    "--token-file",
+    envvar="REAPERD_KEY_FILE",
+    show_envvar=True,
     type=PATH,
-    help="Where the daemon listens; by default where one of this user does.",
+    expose_value=False,
+    callback=_note_token_file,
+    help="The file with the token that a daemon wants over TCP.",
 )
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _WAIT: Final = click.option(
@@ -76,8 +111,8 @@ _TIMEOUT: Final = click.option(
 
 
 def socket_option(function: _Function) -> _Function:
-    """Add --socket."""
-    return _SOCKET(function)
+    """Add --socket and --token-file."""
+    return _SOCKET(_TOKEN(function))
 
 
 def json_option(function: _Function) -> _Function:
@@ -96,11 +131,16 @@ def wait_option(function: _Function) -> _Function:
 
 
 def client(socket: Path | None) -> Client:
-    """Return a client of the daemon at `socket`, or of the one that this user would have.
+    """Return a client of the daemon at `socket`, by TCP, or of the one that this user would have.
 
     Raises:
         ReaperdError: there is no place where one could safely be.
     """
+    meta = click.get_current_context().meta
+    place: Tcp | None = meta.get(_TCP)
+    if place is not None:
+        token_file: Path | None = meta.get(_KEY_FILE)
+        return Client(place, token=None if token_file is None else read_token(token_file))
     if socket is None:
         # Imported here: only needed where nothing was named, and it brings the user database.
         from reaperd.config.paths import default_socket  # noqa: PLC0415

@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "start": ("actions", "Start services, and what they require."),
     "stop": ("actions", "Stop services, with everything they started."),
     "restart": ("actions", "Stop services, then start them again."),
+    "signal": ("signal", "Send services a signal."),
     "scale": ("scale", "Run more or fewer instances of a service."),
     "reload": ("reload", "Let the daemon, or services, read their configuration again."),
     "shutdown": ("actions", "Stop every service, then the daemon."),

@@ -9,10 +9,37 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from reaperd.config.spec import Scope
 from reaperd.kernel.credentials import Peer
 from reaperd.units import suggest
 
-Verb = Literal["status", "why", "start", "stop", "restart", "scale", "reload-services", "reload", "shutdown"]
+Verb = Literal[
+    "status",
+    "why",
+    "start",
+    "stop",
+    "restart",
+    "signal",
+    "scale",
+    "reload-services",
+    "reload",
+    "shutdown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Who came over TCP."""
+
+    address: str  # "127.0.0.1:4242"
+
+
+Caller = Peer | Remote
+
+
+def name_of(caller: Caller) -> str:
+    """Return what to call somebody in a message."""
+    return caller.address if isinstance(caller, Remote) else f"user {caller.uid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +48,9 @@ class Ask:
 
     Attributes:
         verb: what is asked for.
-        names: services; for `status` and `why` none means every one, while `start`, `stop`, `restart` and
-            `reload-services` always have names or the single one `EVERY`, and `scale` one name. Whether a
-            name is known, only the daemon can tell.
+        names: services; for `status` and `why` none means every one, while `start`, `stop`, `restart`,
+            `signal` and `reload-services` always have names or the single one `EVERY`, and `scale` one name.
+            Whether a name is known, only the daemon can tell.
         wait: answer when all is settled, rather than at once.
         peer: who asks; its right to do so has been checked.
     """
@@ -31,9 +58,11 @@ class Ask:
     verb: Verb
     names: tuple[str, ...]
     wait: bool
-    peer: Peer
+    peer: Caller
     dry_run: bool = False  # of `reload`: say what would change, and change nothing
     instances: int | None = None  # of `scale`
+    signal: int | None = None  # of `signal`
+    scope: Scope = Scope.MAIN  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +74,20 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Feed(Protocol):
+    """An answer of many lines, some of which are yet to come: it is asked for them when they can be sent.
+
+    So a client that takes nothing costs nothing but its place in what there is.
+    """
+
+    def read(self, most: int) -> bytes | None:
+        """Return the next lines, about `most` bytes; empty where none is there yet, None at the end."""
+
+
 class Daemon(Protocol):
     """What the control plane asks of the daemon."""
 
-    def ask(self, ticket: int, ask: Ask) -> Answer | None:
+    def ask(self, ticket: int, ask: Ask) -> Answer | Feed | None:
         """Answer at once, or return None and call `Server.answer` with this ticket later."""
 
     def hung_up(self, ticket: int) -> None:

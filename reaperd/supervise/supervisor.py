@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from reaperd.children.children import Ended
+from reaperd.config.spec import Scope
 from reaperd.kernel import wait
 from reaperd.policy.decide import decide
 from reaperd.policy.stop import LAST_RUNG
@@ -34,6 +35,7 @@ from reaperd.supervise.perform import Ending, Performer
 from reaperd.supervise.service import Service
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
+from reaperd.units import format_signal
 
 _TIMER_EVENTS: dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]] = {
     Timer.BACKOFF: BackoffOver,
@@ -98,6 +100,16 @@ class Supervisor:
             # Before its exec the child would die of it: its program cannot have said yet what it means.
             if chosen & {spec.name, spec.base} and service.main is not None and service.report_fd is None:
                 self._children.signal_main(service.main, number, group=False)
+
+    def signal(self, name: str, number: int, scope: Scope) -> str | None:
+        """Send a signal to a service; return why that cannot be, None where it was done."""
+        service = self.services[name]
+        if service.main is not None and service.report_fd is not None:
+            return "it is just being started"  # before its exec the child would die of it
+        if not self._performer.send(service, number, scope):
+            return "it does not run"
+        self._log("service.signalled", service=name, signal=format_signal(number), scope=scope.value)
+        return None
 
     def reload_services(self, names: Iterable[str]) -> None:
         """Ask services to read their own configurations again."""
