@@ -52,7 +52,7 @@ class Verbs:
     def ask(self, ticket: int, ask: Ask) -> Answer | None:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
-            case "status" | "why":
+            case "openapi" | "status" | "why":
                 return self._tell(ask)
             case "reload" if ask.dry_run:
                 return self._try_reload()
@@ -91,6 +91,11 @@ class Verbs:
     # --- telling ----------------------------------------------------------------------------------------
 
     def _tell(self, ask: Ask) -> Answer:
+        if ask.verb == "openapi":
+            # Imported here: hardly anybody asks.
+            from reaperd.control.openapi import document  # noqa: PLC0415
+
+            return Answer(200, document())
         names = self._named(ask)
         if isinstance(names, Answer):
             return names

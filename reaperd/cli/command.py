@@ -75,7 +75,7 @@ _SOCKET: Final = click.option(
 )
 _TOKEN: Final = click.option(
     "--token-file",
-    envvar="REAPERD_KEY_FILE",
+    envvar="REAPERD_TOKEN_FILE",
     show_envvar=True,
     type=PATH,
     expose_value=False,

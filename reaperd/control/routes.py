@@ -63,7 +63,7 @@ class Route:
 
 _READ, _OPERATE, _ADMIN = Right.READ, Right.OPERATE, Right.ADMIN
 _STATUS, _WHY, _HEALTH = "reaperd.status/1", "reaperd.why/1", "reaperd.health/1"
-_ACTION, _RELOAD = "reaperd.action/1", "reaperd.reload/1"
+_ACTION, _RELOAD, _OPENAPI = "reaperd.action/1", "reaperd.reload/1", "openapi"
 _NAME, _NAMES, _WAIT = ("name",), ("names",), ("wait",)
 _SIGNAL, _SCALE, _TRY = ("signal", "scope"), ("wait", "instances"), ("wait", "dry_run")
 _THEMSELVES: Final = "asks them to reload themselves"
@@ -71,6 +71,7 @@ _ONE: Final = "/v1/services/{name}"
 _MOST_INSTANCES: Final = 1000
 ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/healthz", _READ, None, _HEALTH, "says that the daemon's loop turns"),
+    Route("GET", "/openapi.json", _READ, "openapi", _OPENAPI, "describes all of this for programs"),
     Route("GET", "/v1/services", _READ, "status", _STATUS, "status of all, or of those named", _NAME),
     Route("GET", _ONE, _READ, "status", _STATUS, "status of one"),
     Route("GET", f"{_ONE}/why", _READ, "why", _WHY, "why one is as it is, what holds it, what is next"),
@@ -123,7 +124,7 @@ def _resolve(request: Request, access: Access) -> Ask | Answer:
     if right < route.need:
         return denied(request.caller, route.verb or "see that", has=right, needs=route.need)
     if route.verb is None:
-        return Answer(200, {"schema": "reaperd.health/1", "ok": True})
+        return Answer(200, {"schema": _HEALTH, "ok": True})
     fields = _fields(request.body, route)
     _check_keys([key for key, _ in query], route.query, "query parameter")
     given = _Given(route, dict(query), fields)

@@ -14,6 +14,7 @@ from reaperd.kernel.credentials import Peer
 from reaperd.units import suggest
 
 Verb = Literal[
+    "openapi",
     "status",
     "why",
     "start",

@@ -16,6 +16,7 @@ from reaperd.control.census import MOST as MAX_CLIENTS
 from reaperd.control.server import ACCEPTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS
 from reaperd.control.words import Answer
 from reaperd.errors import ReaperdError
+from reaperd.kernel.credentials import Peer
 from tests.support.control_plane import FakeDaemon, Plane, answers, plane, read_available, request, unmeasured
 from tests.support.processes import ROOT, call_in_process, owned_child
 
@@ -85,6 +86,7 @@ def test_status(control: Plane, client: socket.socket, daemon: FakeDaemon) -> No
     assert isinstance(body, dict)
     assert [item["name"] for item in body["items"]] == ["web", "db"]
     peer = daemon.asks[0].peer
+    assert isinstance(peer, Peer)
     assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.geteuid(), os.getegid())
 
 
