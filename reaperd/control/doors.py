@@ -32,6 +32,12 @@ class Doors:
         access: who may do what.
         problem: what is wrong with the socket's file, None where nothing is.
 
+    Args:
+        daemon: what the configuration says of it.
+        poller: watches the socket's file.
+        tell: what takes the words about it: the log.
+        inherited: a listening Unix socket in place of our own; its file is another's to make and take away.
+
     Raises:
         ReaperdError: a socket cannot be had, or the tokens cannot be used.
     """
@@ -39,18 +45,25 @@ class Doors:
     name = "control socket"
     phase = Phase.CONTROL
 
-    def __init__(self, daemon: DaemonSpec, poller: Poller, tell: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        daemon: DaemonSpec,
+        poller: Poller,
+        tell: Callable[..., None],
+        inherited: socket.socket | None = None,
+    ) -> None:
         self._path = daemon.socket
         self._control = daemon.control
         self._poller = poller
         self._tell = tell
+        self._is_ours = inherited is None
         self._server: Server | None = None
         self._notices: int | None = None
         self.problem: str | None = None
         self.access = _access(daemon.control)
         self.tcp = None if daemon.control.tcp is None else listen_tcp(daemon.control.tcp)
         try:
-            self.unix = listen(self._path, daemon.control.socket_mode, daemon.control.group)
+            self.unix = inherited or listen(self._path, daemon.control.socket_mode, daemon.control.group)
         except ReaperdError:
             if self.tcp is not None:
                 self.tcp.close()
@@ -68,7 +81,10 @@ class Doors:
         """Return what is wrong, in sentences, each with what helps."""
         if self.problem is None:
             return []
-        return [f"nobody finds the way to {self._path}: {self.problem}; a reload mends it (kill -HUP, too)"]
+        remedy = (
+            "a reload mends it (kill -HUP, too)" if self._is_ours else "restart what made it: reaperd.socket"
+        )
+        return [f"nobody finds the way to {self._path}: {self.problem}; {remedy}"]
 
     # --- another configuration --------------------------------------------------------------------------
 
@@ -93,7 +109,7 @@ class Doors:
                 self.tcp = tcp
             self._control = control
             self._look()
-            if self.problem is None:
+            if self.problem is None and self._is_ours:
                 self._open_to_others()
 
         return follow
@@ -126,7 +142,7 @@ class Doors:
     def mend(self) -> None:
         """Look after the socket's file, and make it anew where it is gone or somebody else's stale one."""
         self._look()
-        if self.problem is None or self._server is None:
+        if self.problem is None or self._server is None or not self._is_ours:
             return
         try:
             listener = listen(self._path, self._control.socket_mode, self._control.group)
@@ -157,7 +173,8 @@ class Doors:
             self._poller.drop(self._notices)
             os.close(self._notices)
             self._notices = None
-        tidy(self._path)
+        if self._is_ours:  # another's stays: to look whether somebody listens would start us anew
+            tidy(self._path)
 
     def _look(self) -> None:
         found = _identity(self._path)

@@ -211,7 +211,8 @@ def test_the_command_line_over_tcp(tmp_path: Path) -> None:
     """By option or environment, with a file of its own or a line of the daemon's."""
     port = free_port()
     place = f"tcp://127.0.0.1:{port}"
-    with daemon(tmp_path, tcp(tmp_path, port) + service("web", WAIT) if tokens(tmp_path) else "") as made:
+    tokens(tmp_path)
+    with daemon(tmp_path, tcp(tmp_path, port) + service("web", WAIT)) as made:
         made.event("service.running", service="web")
         own = tmp_path / "own"
         own.write_text(OPERATE + "\n")
