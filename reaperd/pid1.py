@@ -394,7 +394,10 @@ OPTIONS: "tuple[Row, ...]" = (
         "--subreaper",
         "",
         "SUBREAPER",
-        "become child subreaper: reap orphans also when not PID 1",
+        (
+            "become child subreaper: reap orphans also when not PID 1; should init itself be killed by "
+            "SIGKILL, CMD ends with it, but not what CMD had put into the background"
+        ),
         set_subreaper,
     ),
     (
@@ -402,7 +405,7 @@ OPTIONS: "tuple[Row, ...]" = (
         "--parent-death-signal",
         "SIG",
         "PARENT_DEATH_SIGNAL",
-        "receive SIG when the parent of init ends",
+        "receive SIG when the parent of init ends, also if it ends while init starts",
         set_parent_death,
     ),
     (
