@@ -43,7 +43,7 @@ test-fast: $(DEV) ## arch, unit and kernel tests only
 
 soak: $(DEV) ## a million random system calls that kernel and model must agree on, a million orphans for the init
 	@REAPERD_ORACLE_STEPS=1000000 $(PYTEST) -q -n $(JOBS) tests/process/test_oracle.py
-	@REAPERD_INIT_ORPHANS=1000000 $(PYTEST) -q tests/process/test_init_trouble.py -k many_orphans
+	@REAPERD_INIT_ORPHANS=1000000 $(PYTEST) -q -o faulthandler_timeout=0 tests/process/test_init_trouble.py -k many_orphans
 
 lint: $(DEV) ## ruff, without changing anything
 	@$(BIN)/ruff check .

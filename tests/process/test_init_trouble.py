@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -327,3 +328,37 @@ def test_many_orphans_change_nothing() -> None:
     before, after = ([int(word) for word in line.split()] for line in ended.stdout.splitlines())
     assert after[0] - before[0] <= 64
     assert after[1] == before[1]
+
+
+def refusing(folder: Path, *faults: str) -> list[str]:
+    """Return the words that make the kernel refuse system calls, as filters and old kernels do."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace to have system calls refused")
+    return ["strace", "-f", "-o", str(folder / "trace"), *(f"--inject={fault}" for fault in faults)]
+
+
+def test_without_close_range_descriptors_are_closed_in_no_time(tmp_path: Path) -> None:
+    """Old kernels and filters lack close_range(2): init does not try two thousand million numbers."""
+    command = [*refusing(tmp_path, "close_range:error=ENOSYS"), *init_command("-q", "sh", "-c", "exit 6")]
+    assert run(command).returncode == 6
+
+
+def test_where_signals_cannot_be_waited_for_init_still_reaps(tmp_path: Path) -> None:
+    """Where rt_sigtimedwait is refused init says so a few times and does not spin; CMD's status is told."""
+    refused = refusing(tmp_path, "rt_sigtimedwait:error=EPERM")
+    ended = run([*refused, *init_command("--", "sh", "-c", "sleep 0.5; exit 6")])
+    assert ended.returncode == 6
+    assert "from now on init only reaps" in ended.stderr
+    assert ended.stderr.count("cannot finish a turn") < 50
+
+
+def test_the_beginning_of_a_huge_program_is_enough(tmp_path: Path) -> None:
+    """To say which interpreter is missing, init reads the first line and not the whole file."""
+    script = tmp_path / "huge"
+    script.write_bytes(b"#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    with script.open("r+b") as file:
+        file.truncate(2**40)
+    ended = run(["prlimit", f"--as={2**30}", *init_command("-q", str(script))])
+    assert ended.returncode == 126
+    assert "/no/such/interpreter" in ended.stderr
