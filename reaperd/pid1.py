@@ -1775,7 +1775,7 @@ def watch(pids: list[int]) -> int:
 
     Returns its pid, 0 where there is none.
     """
-    helper = quietly(os.fork)
+    helper: int | None = quietly(os.fork)
     if helper is None:
         return 0  # no process to be had: then the grace is waited out
     if helper == 0:
