@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from reaperd.control.client import Client
+if TYPE_CHECKING:
+    from reaperd.control.client import Client
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -95,12 +96,15 @@ def wait_option(function: _Function) -> _Function:
     return _WAIT(function)
 
 
-def client(socket: Path | None) -> Client:
+def client(socket: Path | None) -> "Client":
     """Return a client of the daemon at `socket`, or of the one that this user would have.
 
     Raises:
         ReaperdError: there is no place where one could safely be.
     """
+    # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
+    from reaperd.control.client import Client  # noqa: PLC0415
+
     if socket is None:
         # Imported here: only needed where nothing was named, and it brings the user database.
         from reaperd.config.paths import default_socket  # noqa: PLC0415
