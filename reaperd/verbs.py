@@ -7,9 +7,10 @@ for is settled, or at once where the client would rather not wait.
 from collections.abc import Callable
 from typing import Final
 
+from reaperd import naming
 from reaperd.config.diff import Diff
-from reaperd.config.spec import Config
-from reaperd.control.words import EVERY, Answer, Ask, refusal, unknown_service
+from reaperd.config.spec import EVERY, Config
+from reaperd.control.words import Answer, Ask, refusal, unknown_service
 from reaperd.errors import ReaperdError
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
@@ -221,19 +222,9 @@ class Verbs:
     # --- answers ----------------------------------------------------------------------------------------
 
     def _named(self, ask: Ask) -> tuple[str, ...] | Answer:
-        """Return the full names meant; that of a service with instances means all of them."""
-        services = self._supervisor.services
-        if not ask.names or ask.names == (EVERY,):
-            return tuple(services)
-        instances: dict[str, list[str]] = {name: [] for name, _ in self.config.instances}
-        for name, service in services.items():
-            instances.setdefault(service.spec.base, []).append(name)
-        names: dict[str, None] = {}
-        for name in ask.names:
-            if name not in services and name not in instances:
-                return unknown_service(name, [*services, *instances])
-            names.update(dict.fromkeys([name] if name in services else instances[name]))
-        return tuple(names)
+        """Return the full names of the services meant: see `naming`."""
+        specs = {name: service.spec for name, service in self._supervisor.services.items()}
+        return naming.resolve(ask.names, specs, dict(self.config.instances))
 
     def _outcome(self, waiting: Waiting) -> Answer:
         wishes = self._supervisor.wishes

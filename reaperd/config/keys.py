@@ -12,6 +12,7 @@ from reaperd.config.commands import COMMAND, ENVIRONMENT
 from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
     BOOLEAN,
+    GROUP_NAME,
     NAMES,
     OCTAL,
     PATH,
@@ -146,6 +147,13 @@ SERVICE: Final = (
     Key("requires", NAMES, "Services that must be ready before this one starts.", "[]"),
     Key("after", NAMES, "Services that start before this one, if they start at all.", "[]"),
     Key("before", NAMES, "Services that start after this one, if they start at all.", "[]"),
+    Key(
+        "groups",
+        set_of("names", GROUP_NAME),
+        "Names, besides its own, by which commands mean it together with others: `reaperd restart backend`. "
+        "None may be a service's. Groups of users are another matter: `group`.",
+        "[]",
+    ),
     Key(
         "instances",
         integer(0, MOST_INSTANCES),

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final
 
 from reaperd.config.report import Site
+from reaperd.config.spec import EVERY
 from reaperd.config.table import Kind, Schema, wrong_type
 from reaperd.units import (
     format_duration,
@@ -20,6 +21,8 @@ from reaperd.units import (
 )
 
 _STRING: Final[Schema] = {"type": "string"}
+_LONGEST_NAME: Final = 64
+_NAME_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-")
 
 
 def text(value: object) -> str:
@@ -48,6 +51,28 @@ def _signal(value: object, _site: Site) -> int:
     if not isinstance(value, str | int):
         raise wrong_type(value, "a signal's name or number")
     return parse_signal(value)
+
+
+def problem_of_name(name: str) -> str | None:
+    """Return what is wrong with the name of a service, a template or a group; None where nothing is."""
+    if ":" in name:
+        return '":" stands between a service and its instances'
+    if name == EVERY:
+        return f'"{EVERY}" means every service'
+    if not name or len(name) > _LONGEST_NAME or name[0] in ".-" or not set(name) <= _NAME_CHARACTERS:
+        return (
+            f"allowed: 1 to {_LONGEST_NAME} of the letters A-Z and a-z, digits, "
+            '"_", ".", "@" and "-", not beginning with "." or "-"'
+        )
+    return None
+
+
+def _name(value: object) -> str:
+    name = text(value)
+    problem = problem_of_name(name)
+    if problem is not None:
+        raise ValueError(f"{shown(name)} is not a name for a group; {problem}")
+    return name
 
 
 def _boolean(value: object, _site: Site) -> bool:
@@ -181,6 +206,7 @@ BOOLEAN: Final = Kind("true or false", _boolean, schema={"type": "boolean"})
 SIZE: Final = Kind("a size", _size, schema={"type": ["string", "integer"]})
 OCTAL: Final = Kind("octal digits in quotes", _octal, schema={"type": "string", "pattern": "^[0-7]{1,4}$"})
 ADDRESS: Final = Kind("an address", address, schema=_STRING)
+GROUP_NAME: Final = Kind("a name", lambda value, _site: _name(value), schema=_STRING)
 PATHS: Final = array_of("paths", _path)
 PATTERNS: Final = array_of("file patterns", lambda value, _site: text_not_empty(value))
 NAMES: Final = array_of("names", lambda value, _site: text_not_empty(value))

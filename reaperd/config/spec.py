@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 SECOND_NS: Final = 1_000_000_000
+EVERY: Final = "all"  # as the only name: every service, so none may be called so
 
 
 class Restart(Enum):
@@ -276,6 +277,7 @@ class ServiceSpec:
     oneshot: bool = False
     schedule: Schedule | None = None
     notify_access: NotifyAccess = NotifyAccess.TREE
+    groups: tuple[str, ...] = ()  # sorted: names that mean it together with others
 
 
 @dataclass(frozen=True, slots=True)

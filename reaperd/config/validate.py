@@ -11,6 +11,7 @@ from typing import Any, Final
 from reaperd.config import paths
 from reaperd.config.cycles import find_cycles
 from reaperd.config.keys import DAEMON
+from reaperd.config.kinds import problem_of_name
 from reaperd.config.report import Report, Site, Source
 from reaperd.config.services import Entry, check_template, instances_of, names_in, specs_of, whole
 from reaperd.config.spec import Config, DaemonSpec
@@ -23,8 +24,6 @@ Scale = Mapping[str, int]
 """Numbers of instances, by service."""
 
 _TABLES: Final = ("daemon", "service", "template")
-_LONGEST_NAME: Final = 64
-_NAME_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-")
 _LONGEST_SOCKET: Final = 107  # bytes: sun_path holds 108 with its closing NUL, unix(7)
 
 
@@ -47,6 +46,7 @@ def validate(files: Sequence[File], report: Report, environ: Mapping[str, str], 
         check_template(template)
     entries = {name: whole(entry, templates) for name, entry in services.items()}
     _check_order(entries)
+    _check_groups(entries)
     _check_forwarded(daemon, entries, top.at("daemon").at("forward_signals"))
     specs = tuple(
         spec for name, entry in entries.items() for spec in specs_of(name, entry, environ, scale.get(name))
@@ -99,13 +99,9 @@ def _entries(files: Sequence[File], what: str, report: Report) -> dict[str, Entr
 
 
 def _check_name(name: str, what: str, site: Site) -> None:
-    if ":" in name:
-        site.problem(f'is not a name for a {what}; ":" stands between a service and its instances')
-    elif not name or len(name) > _LONGEST_NAME or name[0] in ".-" or not set(name) <= _NAME_CHARACTERS:
-        site.problem(
-            f"is not a name for a {what}; allowed: 1 to {_LONGEST_NAME} of the letters A-Z and a-z, digits, "
-            '"_", ".", "@" and "-", not beginning with "." or "-"'
-        )
+    problem = problem_of_name(name)
+    if problem is not None:
+        site.problem(f"is not a name for a {what}; {problem}")
 
 
 def _daemon(table: Mapping[str, object], site: Site) -> DaemonSpec:
@@ -149,6 +145,14 @@ def _check_order(entries: Mapping[str, Entry]) -> None:
         waits[cycle[0]][cycle[1]].problem(
             f"closes a cycle, in which each waits for the next: {' -> '.join(cycle)}"
         )
+
+
+def _check_groups(entries: Mapping[str, Entry]) -> None:
+    """Report groups that are called like a service: then nobody could tell which of them a name means."""
+    for entry in entries.values():
+        for group, site in names_in(entry, "groups"):
+            if group in entries:
+                site.problem("is the name of a service; a group needs one of its own")
 
 
 def _check_forwarded(daemon: DaemonSpec, entries: Mapping[str, Entry], site: Site) -> None:

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from reaperd.config.spec import EVERY
 from reaperd.control.access import NEEDS, Right, denied, right_of
-from reaperd.control.words import EVERY, Answer, Ask, Verb, did_you_mean, refusal
+from reaperd.control.words import Answer, Ask, Verb, did_you_mean, refusal
 from reaperd.kernel.credentials import Peer
 
 NAME: Final = "{name}"  # in a path: any one segment

@@ -7,13 +7,10 @@ once is given later under the same ticket.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from reaperd.kernel.credentials import Peer
 from reaperd.units import suggest
-
-EVERY: Final = "all"  # as the only name: every service; no service may be called so
-
 
 Verb = Literal["status", "why", "start", "stop", "restart", "scale", "reload-services", "reload", "shutdown"]
 

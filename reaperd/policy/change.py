@@ -30,6 +30,7 @@ _LIVE: Final = frozenset(
         "on_failure",
         "on_exit",
         "schedule",
+        "groups",
     }
 )
 _NO_PROCESS: Final = frozenset({State.WAITING})  # and soon one: it can be that of the new spec

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict, Processor
-
+from reaperd.telemetry.deferred import deferred
 from reaperd.telemetry.names import EVENTS
+
+with deferred("asyncio"):
+    import structlog
+    from structlog.typing import EventDict, Processor
 
 # A pipe that polls writable takes that much without blocking, and in one piece: pipe(7).
 LINE_BYTES: Final = select.PIPE_BUF

@@ -15,6 +15,7 @@ LAYERS: Final = (
     ("cli",),
     ("daemon",),
     ("verbs",),
+    ("naming",),
     ("supervise", "control", "zombies", "scaling"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
@@ -45,6 +46,7 @@ ADMITTED: Final = {
     ("reaperd.zombies.isolated", "ctypes"),
     ("reaperd.zombies.specimens", "ctypes"),
     ("reaperd.zombies.specimens", "threading"),
+    ("reaperd.telemetry.deferred", "?"),  # whatever its caller names, in the place of which it stood
 }
 
 FROM_FUNCTION = "def f():\n    if x:\n        from reaperd.cli import main\n"

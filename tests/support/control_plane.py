@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reaperd.config.spec import EVERY
 from reaperd.control.listen import listen, tidy
 from reaperd.control.server import Server
-from reaperd.control.words import EVERY, Answer, Ask, refusal, unknown_service
+from reaperd.control.words import Answer, Ask, refusal, unknown_service
 from reaperd.loop.poller import Poller
 
 _AFTER = {"start": "running", "stop": "stopped", "restart": "running"}

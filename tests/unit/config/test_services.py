@@ -89,6 +89,7 @@ stderr = "stdout"
 on_failure = ["/usr/local/bin/page", "${SERVICE}"]
 on_exit = "note"
 notify_access = "main"
+groups = ["front", "all-day", "front"]
 
 [service.db]
 command = "db"
@@ -200,6 +201,7 @@ def test_every_key_reaches_its_field(folder: Path) -> None:
         on_failure=("/usr/local/bin/page", "web:2"),
         on_exit=("note",),
         notify_access=NotifyAccess.MAIN,
+        groups=("all-day", "front"),
     )
     assert (found.services[4].oneshot, found.services[4].restart) == (True, Restart.NEVER)
     assert found.services[5].schedule == Schedule(Cron("*/5 * * * *"), Overlap.QUEUE)
@@ -425,3 +427,28 @@ def test_a_cycle_is_named(folder: Path) -> None:
     assert found == [
         ":4: service.a.requires[0]: closes a cycle, in which each waits for the next: a -> b -> c -> a2 -> a"
     ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ('["db"]', "service.web.groups[0]: is the name of a service"),
+        ('["web"]', "service.web.groups[0]: is the name of a service"),
+        ('["all"]', 'service.web.groups[0]: "all" is not a name for a group; "all" means every service'),
+        ('["a*"]', 'service.web.groups[0]: "a*" is not a name for a group; allowed'),
+        ('["a:1"]', 'service.web.groups[0]: "a:1" is not a name for a group; ":" stands between'),
+        ('"a"', "service.web.groups: a string where an array of names is wanted"),
+    ],
+)
+def test_a_group_has_a_name_of_its_own(tmp_path: Path, groups: str, problem: str) -> None:
+    """One that is a service's, or that commands would understand otherwise, is refused."""
+    found = problems(
+        tmp_path, f'[service.web]\ncommand = "x"\ngroups = {groups}\n[service.db]\ncommand = "x"\n'
+    )
+    assert any(problem in each for each in found), found
+
+
+def test_no_service_is_called_all(tmp_path: Path) -> None:
+    """Nobody could mean it alone."""
+    [found] = problems(tmp_path, '[service.all]\ncommand = "x"\n')
+    assert '"all" means every service' in found

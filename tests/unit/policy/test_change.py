@@ -51,6 +51,7 @@ SAME_PROCESS: dict[str, Any] = {
     "backoff": Backoff(1),
     "stop": Stop(9),
     "requires": ("db",),
+    "groups": ("backend",),
     "after": ("db",),
     "before": ("db",),
     "start_limit": StartLimit(),

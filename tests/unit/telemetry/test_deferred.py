@@ -1,0 +1,61 @@
+"""Modules that wait for their first use."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def printed(program: str) -> str:
+    """Return what a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_log_loads_no_loop_of_somebody_else() -> None:
+    """Neither asyncio nor ssl is in memory once the daemon's parts are."""
+    assert (
+        printed("import sys, reaperd.daemon; print(sorted({'asyncio', 'ssl', '_ssl'} & sys.modules.keys()))")
+        == "[]"
+    )
+
+
+def test_it_is_the_real_module_once_asked() -> None:
+    """What imported it within the block finds every attribute, and others get the module itself."""
+    program = """
+import sys
+from reaperd.telemetry.deferred import deferred
+with deferred("wave"):
+    import wave as early
+print("wave" in sys.modules, end=" ")
+print(early.open is __import__("wave").open, "wave" in sys.modules)
+"""
+    assert printed(program) == "False True True"
+
+
+def test_a_module_in_use_stays() -> None:
+    """What is loaded already is neither hidden nor forgotten."""
+    program = """
+import sys, wave
+from reaperd.telemetry.deferred import deferred
+with deferred("wave"):
+    import wave as early
+print(early is wave, sys.modules["wave"] is wave)
+"""
+    assert printed(program) == "True True"
+
+
+@pytest.mark.parametrize("within", ["early.opne", "early.path.opne"])
+def test_what_is_not_there_is_an_attribute_error(within: str) -> None:
+    """A wrong name is refused as by the module itself."""
+    program = f"""
+from reaperd.telemetry.deferred import deferred
+with deferred("wave"):
+    import wave as early
+try:
+    {within}
+except AttributeError as error:
+    print(type(error).__name__)
+"""
+    assert printed(program) == "AttributeError"
