@@ -299,17 +299,21 @@ def children(pid: int) -> list[int]:
     return sorted(found)
 
 
-def descendants(pid: int) -> list[Stat]:
+def descendants(pid: int, *, most: int | None = None) -> list[Stat]:
     """Return all below a process, parents before their children, nobody twice, itself left out.
+
+    With `most` it stops at the first process whose children make them more than so many.
 
     Whoever has left the tree by the time it is looked at, or whose pid has been given to a stranger by then,
     is not in the answer: each one's parent was seen in the tree.
     """
     if not _has_children_files():
-        return _descendants_among(pid, _all_stats())
+        return _descendants_among(pid, _all_stats())[:most]
     inside = {pid}
     found: list[Stat] = []
     for parent in _then_each(pid, found):
+        if most is not None and len(found) >= most:
+            break
         for child in children(parent):
             stat = None if child in inside else read_stat(child)
             if stat is not None and stat.ppid in inside:

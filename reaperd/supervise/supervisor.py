@@ -34,6 +34,7 @@ from reaperd.supervise.perform import Ending, Performer
 from reaperd.supervise.service import Service
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
+from reaperd.supervise.zombies import Zombies
 
 _TIMER_EVENTS: dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]] = {
     Timer.BACKOFF: BackoffOver,
@@ -67,6 +68,11 @@ class Supervisor:
     def ending(self) -> Ending | None:
         """Return the essential service whose end ends the daemon; None while there is none."""
         return self._performer.ending
+
+    @property
+    def zombies(self) -> Zombies:
+        """Return what is known of the zombies that stay under services."""
+        return self._performer.zombies
 
     # --- what users want --------------------------------------------------------------------------------
 
