@@ -19,6 +19,7 @@ from reaperd.config.spec import ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.kernel import fds, procfs, wait
 from reaperd.kernel.procfs import Stat
+from reaperd.track.tracker import Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Children:
 
     Attributes:
         reaper: the handler of SIGCHLD.
+        tracker: keeps the model of them, and of all below them, in step.
         cgroup: the directory whose children the runs' cgroups are, None where runs have none.
         no_cgroup: why they have none.
     """
@@ -72,14 +74,18 @@ class Children:
         "_told",
         "no_cgroup",
         "reaper",
+        "tracker",
     )
 
-    def __init__(self, inherited: Inheritance, *, cgroups: bool = True) -> None:
+    def __init__(
+        self, inherited: Inheritance, *, cgroups: bool = True, tracker: Tracker | None = None
+    ) -> None:
         self.no_cgroup: str | None = None
         self._leaves = self._find_leaves() if cgroups else None
         leaf_run_of = self._leaves.run_of if self._leaves is not None else _no_leaf
         self.reaper = Reaper(leaf_run_of)
-        self._family = Family(leaf_run_of)
+        self.tracker = Tracker() if tracker is None else tracker
+        self._family = Family(leaf_run_of, self.tracker)
         self._memory = MemoryWatch()
         self._inherited = inherited
         self._null_fd = fds.open_null()
@@ -113,6 +119,7 @@ class Children:
     def close(self) -> None:
         """Close every descriptor and remove the cgroups; the daemon is leaving."""
         self.reaper.close()
+        self.tracker.close()
         self._memory.close()
         os.close(self._null_fd)
         if self._leaves is not None:

@@ -29,7 +29,9 @@ from typing import Final
 from reaperd.children.plan import MARKER
 from reaperd.kernel import procfs
 from reaperd.kernel.procfs import Stat
-from reaperd.model import ProcessKey, ProcessTable, Seen
+from reaperd.model import Change, Forked, Process
+from reaperd.track import look
+from reaperd.track.tracker import Tracker
 
 GONE: Final = frozenset("ZX")  # ended: nothing to signal, and its own parent's to reap until that ends
 
@@ -63,16 +65,14 @@ class Family:
     """Our unreaped children, each with the run it belongs to, and the model of all that descends from us.
 
     Attributes:
-        table: the model; its root is this process.
+        tracker: keeps the model in step; what is observed here is told there.
     """
 
-    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "_unsettled", "table")
+    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "_unsettled", "tracker")
 
-    def __init__(self, leaf_run_of: Callable[[int], str | None]) -> None:
-        us = procfs.read_stat(os.getpid())
-        assert us is not None, "this process is running"
-        self.table = ProcessTable(_seen(us))
-        self.table.root.set_child_subreaper(True)
+    def __init__(self, leaf_run_of: Callable[[int], str | None], tracker: Tracker) -> None:
+        self.tracker = tracker
+        tracker.follow(self._claim_forked)
         self._leaf_run_of = leaf_run_of
         self._kin: dict[str, _Kin] = {}
         self._run_of: dict[int, str | None] = {}
@@ -82,15 +82,17 @@ class Family:
     def born(self, run_id: str, pid: int) -> None:
         """Note the main process of a new run; it leads the session and group of its own pid."""
         self._kin[run_id] = _Kin()
-        self.table.forked(self.table.root.pid, pid)
-        self.table.session_changed(pid, pid)
+        table = self.tracker.table
+        child = look.read(pid)  # with its start time: an earlier one with this pid may not be known as gone
+        self.tracker.tell(table.forked(table.home, pid if child is None else child))
+        self.tracker.tell(table.session_changed(pid, pid))
         self._add(run_id, pid, (pid, pid))
         # The session may outlive its leader, so this number stays with the run to its end.
         self._kin[run_id].numbers[pid] += 1
 
     def reaped(self, pid: int, status: int) -> str | None:
         """Forget a child that is gone; return the run it belonged to, if any."""
-        self.table.reaped(pid, status)
+        self.tracker.tell(self.tracker.table.reaped(pid, status))
         run_id = self._run_of.pop(pid, None)
         self._unsettled.discard(pid)
         kin = None if run_id is None else self._kin.get(run_id)
@@ -111,7 +113,7 @@ class Family:
         deadline = time.monotonic() + _EXEC_PATIENCE_S  # for all of them together
         for stat in filter(None, map(procfs.read_stat, fresh)):
             run_id = self._claim_new(stat, deadline)
-            self.table.observe(_seen(stat))
+            self.tracker.tell(self.tracker.table.observe(look.of_stat(stat)))
             self._add(run_id, stat.pid, (stat.sid, stat.pgid))
             adopted.append((stat, run_id))
         self._lose_vanished()
@@ -142,9 +144,12 @@ class Family:
 
     def _lose_vanished(self) -> None:
         """Let the model forget descendants that it gave to us and whose own parents had reaped them."""
-        for process in self.table.root.children:
+        table = self.tracker.table
+        for process in self.tracker.home.children:
             if process.pid not in self._run_of:
-                self.table.reaped(process.pid)
+                seen = look.read(process.pid)
+                is_there = seen is not None and table.at(seen.pid, seen.start_time) is process
+                self.tracker.tell(table.observe(seen) if is_there and seen else table.reaped(process.pid))
 
     def claim(self, stat: Stat) -> str | None:
         """Return whose orphan this is, if its marker can be read or anything else is known of it."""
@@ -210,11 +215,17 @@ class Family:
             below = procfs.descendants(pid)
             if stat is not None:
                 yield stat
-                self.table.observe(_seen(stat))
-                self.table.observe_subtree(ProcessKey(pid, stat.start_time), map(_seen, below))
+                self._observe(stat, below)
             for each in below:
                 self._claim(run_id, each.pid)
             yield from below
+
+    def _observe(self, top: Stat, below: Iterable[Stat]) -> None:
+        table = self.tracker.table
+        self.tracker.tell(table.observe(look.of_stat(top)))
+        process = table.at(top.pid, top.start_time)
+        if process is not None:
+            self.tracker.tell(table.observe_subtree(table.key(process), map(look.of_stat, below)))
 
     def _add(self, run_id: str | None, pid: int, numbers: tuple[int, int]) -> None:
         self._run_of[pid] = run_id
@@ -228,9 +239,21 @@ class Family:
             self._run_of_number[number] = run_id
 
     def _claim(self, run_id: str, pid: int) -> None:
-        process = self.table.get(pid)
+        process = self.tracker.table.get(pid)
         if process is not None:
             process.set_data(Claim(run_id))
+
+    def _claim_forked(self, changes: tuple[Change, ...]) -> None:
+        """Let a child that was heard of, or seen, belong where its parent does."""
+        for change in changes:
+            if isinstance(change, Forked):
+                claim = self._claim_of(self.tracker.table.get(change.parent.pid))
+                child = self.tracker.table.find(change.key)
+                if claim is not None and child is not None:
+                    child.set_data(claim)
+
+    def _claim_of(self, process: Process | None) -> Claim | None:
+        return None if process is None else process.data(Claim)
 
     def _release(self, kin: _Kin, numbers: tuple[int, int]) -> None:
         for number in set(numbers):
@@ -240,8 +263,7 @@ class Family:
                 self._run_of_number.pop(number, None)
 
     def _by_chain(self, stat: Stat) -> str | None:
-        process = self.table.find(ProcessKey(stat.pid, stat.start_time))
-        claim = process.data(Claim) if process is not None else None
+        claim = self._claim_of(self.tracker.table.at(stat.pid, stat.start_time))
         return claim.run_id if claim is not None and claim.run_id in self._kin else None
 
     def _by_marker(self, environ: Environ | None) -> str | None:
@@ -270,19 +292,6 @@ def _may_be_in_exec(pid: int) -> bool:
     if stat is None or stat.state in GONE:
         return False
     return not procfs.read_cmdline(pid) or bool(procfs.read_environ(pid))
-
-
-def _seen(stat: Stat) -> Seen:
-    return Seen(
-        stat.pid,
-        stat.ppid,
-        stat.pgid,
-        stat.sid,
-        stat.start_time,
-        comm=stat.comm,
-        state=stat.state,
-        num_threads=stat.num_threads,
-    )
 
 
 def _alive(stats: Iterable[Stat]) -> Iterator[Stat]:

@@ -250,9 +250,9 @@ LOG: Final = (
     Key(
         "format",
         choice(LogFormat),
-        "How they look: for people, JSON, or JSON with a priority before it, as the journal takes it "
-        "(sd-daemon(3)). `auto` is the journal's where that reads them, else for people on a terminal and "
-        "JSON elsewhere.",
+        "How they look: for people, JSON, or as the journal takes them: entries with fields where that reads "
+        "them, else JSON with a priority before it (sd-daemon(3)). `auto` is the journal's where that reads "
+        "them, else for people on a terminal and JSON elsewhere.",
         '"auto"',
     ),
 )
@@ -261,15 +261,15 @@ DAEMON: Final = (
     Key(
         "socket",
         PATH,
-        "The Unix socket on which the daemon answers. Without it: `/run/reaperd/control.sock` for root; "
-        "for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or `reaperd-UID/control.sock` in the "
-        "temporary directory.",
+        "The Unix socket on which the daemon answers. Without it: `$REAPERD_SOCKET`, else for root "
+        "`/run/reaperd/control.sock`; for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or "
+        "`reaperd-UID/control.sock` in the temporary directory.",
     ),
     Key(
         "state_dir",
         PATH,
-        "The directory of the daemon's lock and of what it remembers. Without it: `/var/lib/reaperd` for "
-        "root; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
+        "The directory of the daemon's lock and of what it remembers. Without it: `$REAPERD_STATE_DIR`, else "
+        "for root `/var/lib/reaperd`; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
     ),
     Key(
         "include",

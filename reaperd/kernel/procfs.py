@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from errno import EACCES, EINVAL, ENOENT, EPERM, ESRCH
 from functools import cache
 from pathlib import Path
+from sys import intern
 from typing import Final
 
 from reaperd.kernel.failure import failure
@@ -20,6 +21,9 @@ from reaperd.kernel.failure import failure
 # ESRCH comes from a file that was opened before its process was reaped, EINVAL from some files of a zombie.
 _GONE: Final = frozenset({ENOENT, ESRCH, EINVAL})
 _SECRET: Final = frozenset({EACCES, EPERM})
+
+_STATES: Final = {state.encode(): state for state in "RSDZTtXI"}
+PF_FORKNOEXEC: Final = 0x40
 
 _STAT_BYTES: Final = 4096
 _STAT_WORDS: Final = 50  # after the name, up to f52
@@ -72,7 +76,7 @@ class Stat:
     @property
     def never_execed(self) -> bool:
         """Tell whether it still runs the program of who forked it: PF_FORKNOEXEC."""
-        return bool(self.flags & 0x40)
+        return bool(self.flags & PF_FORKNOEXEC)
 
     @property
     def core_dumped(self) -> bool:
@@ -159,6 +163,33 @@ def parse_stat(line: bytes) -> Stat:
         int(word[36]),
         int(word[49]),
     )
+
+
+Place = tuple[int, int, int, int, int, str, str, int, int]
+"""pid, ppid, pgid, sid, start time in ticks, name, state, number of threads, flags: as in `Stat`."""
+
+
+def parse_place(line: bytes) -> Place:
+    """Return what a line of /proc/PID/stat says of a process's place among others: a fifth of the whole."""
+    before, _, after = line.rpartition(b")")
+    pid, _, comm = before.partition(b" (")
+    word = after.split(None, 20)
+    return (
+        int(pid),
+        int(word[1]),
+        int(word[2]),
+        int(word[3]),
+        int(word[19]),
+        intern(comm.decode("utf-8", "surrogateescape")),  # ten thousand processes have some hundred names
+        _STATES.get(word[0]) or word[0].decode("ascii"),
+        int(word[17]),
+        int(word[6]),
+    )
+
+
+def parse_exit_code(line: bytes) -> int:
+    """Return what a line of /proc/PID/stat says in its last field: `Stat.exit_code`."""
+    return int(line.rsplit(None, 1)[-1])
 
 
 def read_stat(pid: int) -> Stat | None:

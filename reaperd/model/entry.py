@@ -22,6 +22,8 @@ class Entry:
     num_threads: int = 1
     status: int | None = None  # a wait status, once somebody told us
     is_adopted: bool = False
+    looked_ns: int = 0  # CLOCK_MONOTONIC: what happened to it before that is known
+    inode: int = 0  # of its pidfd, 0 where nobody asked
     leader: Thread | None = None
     others: dict[int, Thread] | None = None  # most processes have none, and a dictionary costs 232 bytes
 
@@ -38,8 +40,10 @@ class Entry:
         """How many threads /proc would count at least: the leader is one until its process is reaped."""
         return len(self.others or ()) + 1
 
-    def is_same(self, start_time: int) -> bool:
-        """Whether a process with this pid and this start time is this one, as far as is known."""
+    def is_same(self, start_time: int, inode: int = 0) -> bool:
+        """Whether a process with this pid, start time and inode is this one, as far as is known."""
+        if inode and self.inode:
+            return inode == self.inode
         return not start_time or self.key.start_time in (0, start_time)
 
     def has_thread(self, tid: int) -> bool:

@@ -8,6 +8,7 @@ class ProcessKey(NamedTuple):
 
     pid: int
     start_time: int  # clock ticks since boot, proc_pid_stat(5) field 22; 0 where nobody has looked yet
+    nth: int = 0  # of those that had this pid within one tick, as far as the table has followed them
 
 
 class Seen(NamedTuple):
@@ -27,6 +28,9 @@ class Seen(NamedTuple):
     num_threads: int = 1
     exit_code: int | None = None  # a wait status; None where it could not be read
     tids: tuple[int, ...] = ()  # of all its threads; empty where nobody looked
+    has_execed: bool = False  # it is known to run a program of its own: PF_FORKNOEXEC is not set
+    at_ns: int = 0  # CLOCK_MONOTONIC just before it was read; 0 where that is not known
+    inode: int = 0  # of its pidfd, which no two processes share since Linux 6.9; 0 where nobody asked
 
     @property
     def key(self) -> ProcessKey:

@@ -37,7 +37,7 @@ class _Look:
         """Lose those whose pid belongs to another process now; a root that is not ours is not looked at."""
         for pid, seen in list(self.by_pid.items()):
             entry = self.tree.entries.get(pid)
-            if entry is None or entry.is_same(seen.start_time):
+            if entry is None or entry.is_same(seen.start_time, seen.inode):
                 continue
             if entry.process.is_init:
                 del self.by_pid[pid]

@@ -33,9 +33,12 @@ class ProcessTable:
 
     __slots__ = ("__weakref__", "_tree")
 
-    def __init__(self, root: Seen) -> None:
-        """Begin with the root alone; it becomes a subreaper by `table.root.set_child_subreaper(True)`."""
-        self._tree = Tree(root)
+    def __init__(self, root: Seen, home: int | None = None) -> None:
+        """Begin with the root alone; it becomes a subreaper by `table.root.set_child_subreaper(True)`.
+
+        `home` is the pid of the process whose orphans are told as `Adopted`, the root's unless it is given.
+        """
+        self._tree = Tree(root, root.pid if home is None else home)
 
     # Looking.
 
@@ -60,6 +63,26 @@ class ProcessTable:
         """Return the process that has this pid now, or None."""
         entry = self._tree.entries.get(pid)
         return entry.process if entry is not None else None
+
+    def at(self, pid: int, start_time: int) -> Process | None:
+        """Return the process that has this pid now if it was started then, or None."""
+        entry = self._tree.entries.get(pid)
+        return entry.process if entry is not None and entry.is_same(start_time) else None
+
+    def looked_ns(self, pid: int) -> int | None:
+        """Return when the process with this pid was read last (CLOCK_MONOTONIC), None if it is not there."""
+        entry = self._tree.entries.get(pid)
+        return None if entry is None else entry.looked_ns
+
+    def has_dead_leader(self, pid: int) -> bool:
+        """Tell whether the process with this pid lives on without its first thread."""
+        entry = self._tree.entries.get(pid)
+        return entry is not None and entry.leader is None and entry.process.is_alive
+
+    @property
+    def home(self) -> int:
+        """The pid of the process whose orphans are told as `Adopted`."""
+        return self._tree.home
 
     def find(self, key: ProcessKey) -> Process | None:
         """Return the process with this key, or None: not another one that got its pid later."""
@@ -98,7 +121,7 @@ class ProcessTable:
         )
 
     def is_adopted(self, process: Process) -> bool:
-        """Whether the root got this process as an orphan, at any time."""
+        """Whether the home, usually the root, got this process as an orphan, at any time."""
         entry = self._tree.entries.get(process.pid)
         return entry is not None and entry.process is process and entry.is_adopted
 
@@ -194,6 +217,13 @@ class ProcessTable:
             self._tree.exec(entry, comm, out)
         return tuple(out)
 
+    def renamed(self, who: Who, comm: str) -> tuple[Change, ...]:
+        """Say that a process has this name: PR_SET_NAME(2const)."""
+        out: list[Change] = []
+        if (entry := self._living(who)) is not None:
+            self._tree.rename(entry, comm, out)
+        return tuple(out)
+
     def thread_started(self, who: Who, tid: int) -> tuple[Change, ...]:
         """Say that a process has this thread."""
         out: list[Change] = []
@@ -245,7 +275,7 @@ class ProcessTable:
 
     def _entry(self, who: Who) -> Entry | None:
         if isinstance(who, ProcessKey):
-            return self._tree.entry(who.pid, who.start_time)
+            return self._tree.entry(who)
         return self._tree.entries.get(who)
 
     def _living(self, who: Who) -> Entry | None:
@@ -255,7 +285,7 @@ class ProcessTable:
     def _is_outdated(self, seen: Seen) -> bool:
         """Whether a younger process has that pid by now; nobody else ever has the root's."""
         entry = self._tree.entries.get(seen.pid)
-        if entry is None or entry.is_same(seen.start_time):
+        if entry is None or entry.is_same(seen.start_time, seen.inode):
             return False
         return entry.process.is_init or seen.start_time < entry.key.start_time
 
@@ -266,7 +296,7 @@ class ProcessTable:
             return None
         # No start time, but born just now: a zombie with that pid is another one that is gone.
         is_stale = is_new and entry.process.is_zombie
-        if entry.is_same(seen.start_time) and not is_stale:
+        if entry.is_same(seen.start_time, seen.inode) and not is_stale:
             return entry
         self._tree.lose(entry, out)
         return None

@@ -6,6 +6,7 @@ refuse, and appends what changed. The table decides which step an observation me
 
 import weakref
 from collections.abc import Iterator
+from typing import Final
 
 from reaperd.model import changes
 from reaperd.model.changes import Change
@@ -16,15 +17,19 @@ from reaperd.model.process import Process
 from reaperd.model.session import Session
 from reaperd.model.snapshot import ProcessKey, Seen
 
+_REMEMBERED: Final = 1024  # of those gone: more than can end within one tick of the clock
+
 
 class Tree:
     """A root and what is below it, by pid, pgid and sid."""
 
-    __slots__ = ("entries", "groups", "root", "sessions")
+    __slots__ = ("_gone", "entries", "groups", "home", "root", "sessions")
 
-    def __init__(self, root: Seen) -> None:
+    def __init__(self, root: Seen, home: int) -> None:
         """Begin with the root alone, in the session and the group that it was seen in."""
         key = root.key
+        self.home = home  # the pid whose new children are orphans, unless it forked them
+        self._gone: dict[tuple[int, int], int] = {}  # the latest freed, with how many bore that name before
         process = Process.new_init(root.pid).data(key).build()
         self.root = process
         self.entries: dict[int, Entry] = {}
@@ -41,10 +46,13 @@ class Tree:
         """Whether no descendant ever leaves: the root is the init, or a child subreaper."""
         return self.root.pid <= 1 or self.root.is_child_subreaper
 
-    def entry(self, pid: int, start_time: int = 0) -> Entry | None:
-        """Return the entry of the process with this pid and, where it is given, this start time."""
-        entry = self.entries.get(pid)
-        return entry if entry is not None and entry.is_same(start_time) else None
+    def entry(self, key: ProcessKey) -> Entry | None:
+        """Return the entry of the process with this key, as far as the key tells."""
+        entry = self.entries.get(key.pid)
+        if entry is None or not entry.is_same(key.start_time):
+            return None
+        is_same = not (key.start_time and entry.key.start_time) or key.nth == entry.key.nth
+        return entry if is_same else None
 
     def group(self, pgid: int) -> ProcessGroup | None:
         """Return the group that has a process of ours in it, or None; freed ones do not count."""
@@ -69,11 +77,13 @@ class Tree:
         self, seen: Seen, parent: Process, out: list[Change], *, forker: Process | None = None
     ) -> Entry:
         """Let a process come as a child of `parent`; `forker` where the fork itself was observed."""
-        key = seen.key
+        key = self._new_key(seen)
         process = parent.fork(seen.pid).data(key).build()
+        if seen.has_execed:
+            process.exec()
         entry = self._register(process, key, seen)
         self._move(process, seen.pgid, seen.sid)
-        if parent is self.root and forker is not parent:
+        if parent.pid == self.home and forker is not parent:
             self._say_reparented(entry, None, parent, out)
         else:
             out.append(changes.Forked(key, key_of(parent), seen.pgid, seen.sid, seen.comm))
@@ -82,28 +92,45 @@ class Tree:
 
     def _register(self, process: Process, key: ProcessKey, seen: Seen) -> Entry:
         entry = Entry(process, key, seen.comm, seen.state, seen.num_threads)
+        entry.looked_ns, entry.inode = seen.at_ns, seen.inode
         entry.add_thread(seen.pid)
         self.entries[seen.pid] = entry
         return entry
+
+    def _new_key(self, seen: Seen) -> ProcessKey:
+        """Return the name of one who comes: not that of one who is gone, though the clock is coarse."""
+        nth = self._gone.get((seen.pid, seen.start_time))
+        return seen.key if nth is None else ProcessKey(seen.pid, seen.start_time, nth + 1)
 
     # Following.
 
     def follow(self, entry: Entry, seen: Seen, out: list[Change]) -> None:
         """Follow everything that was seen, but for the parent and the end."""
+        entry.looked_ns = max(entry.looked_ns, seen.at_ns)
+        entry.inode = entry.inode or seen.inode
         if not entry.key.start_time and seen.start_time:
-            out.append(changes.Identified(seen.key, entry.key))
-            entry.key = seen.key
-            entry.process.set_data(entry.key)
+            key = self._new_key(seen)
+            out.append(changes.Identified(key, entry.key))
+            entry.key = key
+            entry.process.set_data(key)
         group = entry.process.group
         if group.pgid != seen.pgid or group.session.sid != seen.sid:
             self.place_in(entry, seen.pgid, seen.sid, out)
-        if entry.comm != seen.comm:
-            out.append(changes.Renamed(entry.key, entry.comm, seen.comm))
+        if seen.has_execed and entry.process.is_alive and not entry.process.has_execed:
+            entry.process.exec()
             entry.comm = seen.comm
+            out.append(changes.Execed(entry.key, entry.comm))
+        self.rename(entry, seen.comm, out)
         if entry.process.is_alive:
             self.follow_threads(entry, seen, out)
             entry.state = seen.state
             entry.num_threads = seen.num_threads
+
+    def rename(self, entry: Entry, comm: str, out: list[Change]) -> None:
+        """Give the process this name."""
+        if entry.comm != comm:
+            out.append(changes.Renamed(entry.key, entry.comm, comm))
+            entry.comm = comm
 
     def follow_parent(self, entry: Entry, ppid: int, out: list[Change]) -> bool:
         """Put the process under `ppid`; False where it is now outside the table.
@@ -123,13 +150,15 @@ class Tree:
             # Nobody is below himself: that pid was used again while the look went on.
             old = _key_of_parent(process)
             process.put_under(parent)
+            if not parent.is_init:
+                parent.set_child_subreaper(True)  # only who is one gets children that it did not fork
             self._say_reparented(entry, old, parent, out)
         return True
 
     def _say_reparented(
         self, entry: Entry, old: ProcessKey | None, parent: Process, out: list[Change]
     ) -> None:
-        if parent is self.root:
+        if parent.pid == self.home:
             entry.is_adopted = True
             group = entry.process.group
             sid = group.session.sid
@@ -163,7 +192,8 @@ class Tree:
 
     def follow_threads(self, entry: Entry, seen: Seen, out: list[Change]) -> None:
         """Follow which threads live: the leader by the state, the others where somebody looked."""
-        if not seen.tids and (entry.leader is None) == seen.is_dead_leader:
+        is_alone = len(seen.tids) == 1 and entry.others is None
+        if (is_alone or not seen.tids) and (entry.leader is None) == seen.is_dead_leader:
             return
         known = entry.tids
         living = {*(seen.tids or known), seen.pid}
@@ -233,7 +263,15 @@ class Tree:
         """Let a zombie go, waited for by `by`."""
         entry.process.free()
         del self.entries[entry.process.pid]
+        self._remember(entry.key)
         out.append(changes.Reaped(entry.key, entry.status, by))
+
+    def _remember(self, key: ProcessKey) -> None:
+        gone = self._gone
+        gone.pop((key.pid, key.start_time), None)  # to the end of the row
+        gone[key.pid, key.start_time] = key.nth
+        if len(gone) > _REMEMBERED:
+            del gone[next(iter(gone))]
 
     def lose(self, entry: Entry, out: list[Change]) -> None:
         """Let a process go that was found missing: it has ended and been waited for, unseen."""

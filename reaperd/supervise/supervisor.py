@@ -49,6 +49,7 @@ class Supervisor:
 
     Attributes:
         wishes: what users want of which services.
+        moves: how often a service has changed its state.
     """
 
     def __init__(self, world: World) -> None:
@@ -60,6 +61,7 @@ class Supervisor:
         self._events: deque[tuple[Service, Event]] = deque()
         self.wishes = Wishes(self._performer, self._post, world)
         self._gates = self.wishes.gates
+        self.moves = 0
         self._look = False  # something died or is to be stopped: orphans may have come
         if world.children.emptied_fd is not None:
             world.poller.watch(world.children.emptied_fd, Emptied(world.children, self.look))
@@ -213,6 +215,7 @@ class Supervisor:
         self._gates.file(service)
         if service.run.state is not before.state:
             service.since_wall_ns = self._wall()
+            self.moves += 1
         if (service.run.state, service.run.awaits) != (before.state, before.awaits):
             self._gates.moved.add(service.spec.name)
         if service.at_rest():

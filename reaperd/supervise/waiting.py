@@ -50,6 +50,10 @@ class WaitingRoom:
         self._waiting.pop(ticket, None)
         self._deadlines.cancel(ticket)
 
+    def holds(self, verb: str) -> bool:
+        """Tell whether an ask of this kind waits."""
+        return any(waiting.verb == verb for waiting in self._waiting.values())
+
     def next_ns(self) -> int | None:
         """Return the earliest deadline, None while nobody waits."""
         return self._deadlines.next_ns()

@@ -10,6 +10,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     # name: (level, keys besides the common ones)
     "daemon.started": ("info", frozenset({"pid", "version", "services", "in_another_terminal"})),
     "daemon.reloaded": ("info", frozenset({"added", "removed", "changed", "needs_restart"})),
+    "daemon.not_told": ("warning", frozenset({"to", "problem"})),
     "daemon.reload_refused": ("error", frozenset({"problem", "hint"})),
     "daemon.stopping": ("info", frozenset({"cause"})),
     "daemon.hurried": ("warning", frozenset({"cause"})),

@@ -14,11 +14,13 @@ LAYERS: Final = (
     ("entry",),
     ("cli",),
     ("daemon",),
+    ("announce",),
     ("verbs",),
     ("naming",),
     ("supervise", "control", "zombies", "scaling"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
+    ("track",),
     ("config", "model", "kernel"),
     ("crontab",),  # the files are checked by it, and schedules are reckoned by it
     ("errors", "units"),

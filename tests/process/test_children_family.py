@@ -64,7 +64,7 @@ class Play:
 
     def model(self) -> set[int]:
         """Return the pids below us that the model knows."""
-        return {process.pid for process in self.children._family.table} - {os.getpid()}
+        return {process.pid for process in self.children.tracker.table} - {os.getpid()}
 
     def clear(self) -> None:
         """Kill and reap all that is left."""

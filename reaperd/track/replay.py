@@ -1,0 +1,205 @@
+"""What the process connector told, brought to the table message by message.
+
+A message tells of something that has happened; what is read in /proc is what is so now, later things
+included. Three rules make that converge, whatever happens in between:
+
+1. A message older than the last look at its process says nothing new: the look showed it already.
+2. A message is a reason to look, wherever it does not say all. A fork does not say the start time, an exec
+   not the name, an exit not whether the process is a zombie now or gone, nor who has its children.
+3. A process that is born and ends within one batch is not looked at: its pid may be another's already.
+
+A fork under a pid that we know alive is that process's own, heard late; under one that we know as a zombie,
+too, unless its pidfd says that it has been reaped: `graves`. As long as no message is lost, no third case is
+left: a process's exit is heard before its pid is used again.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+from reaperd.kernel import procconn, procfs
+from reaperd.kernel.procconn import Event
+from reaperd.model import Change, ProcessTable, Seen
+from reaperd.track import look
+from reaperd.track.graves import Graves
+
+Tell = Callable[[tuple[Change, ...]], None]
+
+
+class Replay:
+    """Follow messages on a table; `tell` gets what changed, step by step.
+
+    Attributes:
+        settled_ns: the end of the last whole look; forks before it may be of parents that it no longer saw.
+    """
+
+    __slots__ = ("_boot_ns", "_forks", "_graves", "_last_exit", "_table", "_tell", "settled_ns")
+
+    def __init__(self, table: ProcessTable, graves: Graves, tell: Tell) -> None:
+        self._table = table
+        self._graves = graves
+        self._tell = tell
+        self._forks: dict[int, int] = {}  # pid to the place of its last fork in this batch
+        self._last_exit: dict[int, int] = {}
+        self._boot_ns = 0  # what the clock of start times is ahead of that of messages: time asleep
+        self.settled_ns = 0
+
+    def play(self, events: list[Event]) -> None:
+        """Follow a batch of messages, in their order.
+
+        Raises:
+            KernelError: no descriptor is left to look at a process; the rest of the batch is not followed.
+        """
+        known = self._table.looked_ns
+        self._survey(events)
+        for place, event in enumerate(events):
+            what, at_ns, pid = event[0], event[2], event[4]  # of most kinds: most are about strangers
+            if what == procconn.FORK:
+                tid, child = event[5], event[6]
+                if tid != child:
+                    self._thread_started(child, tid, at_ns)
+                elif at_ns <= self.settled_ns or known(pid) is not None:
+                    self._forked(pid, child, at_ns, place)
+            elif (looked_ns := known(pid)) is not None:
+                if what == procconn.EXIT:
+                    self._exited(event, place)
+                elif looked_ns < at_ns:
+                    self._changed(event, place)
+
+    def _changed(self, event: Event, place: int) -> None:
+        what, _cpu, at_ns, tid, pid, *_ = event
+        if what == procconn.EXEC:
+            self._execed(pid, at_ns, place)
+        elif what == procconn.SID:
+            self._tell(self._table.session_changed(pid, pid))
+        elif what == procconn.COMM and tid == pid:
+            self._tell(self._table.renamed(pid, procconn.name_of(event)))
+
+    def _survey(self, events: list[Event]) -> None:
+        """Note where in this batch each pid is born and ends last."""
+        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        self._forks = {
+            event[6]: place
+            for place, event in enumerate(events)
+            if event[0] == procconn.FORK and event[5] == event[6]
+        }
+        self._last_exit = {
+            event[4]: place
+            for place, event in enumerate(events)
+            if event[0] == procconn.EXIT and event[3] == event[4]
+        }
+
+    # --- one message ------------------------------------------------------------------------------------
+
+    def _forked(self, parent: int, pid: int, at_ns: int, place: int) -> None:
+        process = self._table.get(pid)
+        if process is not None:
+            if process.is_alive or self._is_still_buried(pid, at_ns):
+                return
+            self._graves.forget(pid)
+            self._tell(self._table.reaped(pid))
+        seen = None if self._last_exit.get(pid, -1) > place else look.read(pid)
+        if seen is not None and self._is_younger(seen, at_ns):
+            seen = None  # somebody else has that pid already, of whom a later message tells
+        if self._table.get(parent) is None:
+            if seen is not None:
+                self._tell(self._table.observe(_living(seen, at_ns)))
+            return
+        self._tell(self._table.forked(parent, pid if seen is None else _living(seen, at_ns)))
+
+    def _is_younger(self, seen: Seen, at_ns: int) -> bool:
+        """Tell whether a process was started after this moment, as far as the clock of start times tells."""
+        return seen.start_time * 1_000_000_000 // procfs.clock_ticks() - self._boot_ns > at_ns
+
+    def _is_still_buried(self, pid: int, at_ns: int) -> bool:
+        """Tell whether the zombie that we know is the process that was forked: heard late, seen before."""
+        is_reaped = self._graves.is_reaped(pid)
+        if is_reaped is None:  # no descriptor was left for it: then by the clock
+            return (self._table.looked_ns(pid) or 0) >= at_ns
+        return not is_reaped
+
+    def _thread_started(self, pid: int, tid: int, at_ns: int) -> None:
+        looked_ns = self._table.looked_ns(pid)
+        if looked_ns is not None and looked_ns < at_ns:
+            self._tell(self._table.thread_started(pid, tid))
+
+    def _execed(self, pid: int, at_ns: int, place: int) -> None:
+        seen = None if self._last_exit.get(pid, -1) > place else self._read_same(pid)
+        self._tell(self._table.exec(pid, None if seen is None else seen.comm))
+        if seen is not None:
+            self._tell(self._table.observe(_living(seen, at_ns)))
+
+    def _read_same(self, pid: int) -> Seen | None:
+        """Read a process of the table; None if it is gone, or another one has its pid."""
+        seen = look.read(pid)
+        same = seen is not None and self._table.at(pid, seen.start_time)
+        return seen if same else None
+
+    def _exited(self, event: Event, place: int) -> None:
+        _what, _cpu, at_ns, tid, pid, status, *_ = event
+        process = self._table.get(pid)
+        assert process is not None, "the caller has looked"
+        if process.is_zombie:
+            if tid == pid:
+                self._tell(
+                    self._table.exited(pid, status)
+                )  # seen before it was heard: only the status is new
+            return
+        if (self._table.looked_ns(pid) or 0) > at_ns:
+            return
+        if tid != pid:
+            self._tell(self._table.thread_ended(pid, tid, status))
+            if not self._table.has_dead_leader(pid):
+                return
+        if self._forks.get(pid, -1) > place:
+            self._gone(pid, status)
+            return
+        self._look_at_dead(pid, status)
+
+    # --- the end of a process ---------------------------------------------------------------------------
+
+    def _look_at_dead(self, pid: int, status: int) -> None:
+        """Look what became of a process whose first thread has ended: it may live on, too."""
+        seen = look.read(pid)
+        process = self._table.get(pid)
+        assert process is not None, "nothing has happened to it since"
+        if seen is None or self._table.at(pid, seen.start_time) is None:
+            self._gone(pid, status)
+        elif seen.is_zombie:
+            children = process.children
+            self._tell(self._table.observe(seen._replace(exit_code=status)))
+            self._bury(pid)
+            self._find(child.pid for child in children)
+        elif seen.is_dead_leader or self._has_other_threads(pid):
+            # Either the others go on, or one of them called execve(2) and is now the first: same start time.
+            self._tell(self._table.observe(seen))
+        else:
+            self._gone(pid, status)  # it had no other thread, so that the living one is not the same
+
+    def _has_other_threads(self, pid: int) -> bool:
+        process = self._table.get(pid)
+        return process is not None and self._table.seen(process).num_threads > 1
+
+    def _gone(self, pid: int, status: int) -> None:
+        process = self._table.get(pid)
+        children = [] if process is None else [child.pid for child in process.children]
+        self._tell(self._table.reaped(pid, status))
+        self._find(children)
+
+    def _bury(self, pid: int) -> None:
+        process = self._table.get(pid)
+        if process is None or process.parent is None or process.parent.pid == self._table.home:
+            return  # our own children are reaped, and told of, by us
+        if not self._graves.watch(self._table.key(process)):
+            self._tell(self._table.reaped(pid))
+
+    def _find(self, pids: Iterable[int]) -> None:
+        """Look where orphans went: the kernel tells nobody, and knows more subreapers than we do."""
+        for pid in pids:
+            seen = self._read_same(pid)
+            if seen is not None:
+                self._tell(self._table.reparented(pid, seen.ppid))
+
+
+def _living(seen: Seen, at_ns: int) -> Seen:
+    """Return what was seen as of one who lived at `at_ns`: its end has its own message, with the status."""
+    return seen._replace(state="R", num_threads=1, tids=(), at_ns=at_ns) if seen.is_zombie else seen
