@@ -190,7 +190,7 @@ class Family:
         return [] if kin is None else list(_alive(self._walk(run_id, kin)))
 
     def count_zombies(self, run_id: str, most: int) -> tuple[int, int]:
-        """Count the zombies in a run's tree but for our own children, which we reap; with how many were read."""
+        """Count the zombies in a run's tree but for our own children, which we reap; and who was read."""
         kin = self._kin.get(run_id)
         count = read = 0
         for pid in kin.children if kin is not None else ():

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 from reaperd.cli.render import (
     COLOURS,
     Column,
@@ -43,7 +43,7 @@ _COLUMNS: Final = (
     ),
     examples=("reaperd status", "reaperd status web && echo up", "reaperd status --json web worker"),
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @json_option
 @socket_option
 def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int:
@@ -83,7 +83,7 @@ def unclaimed(pids: object) -> str:
 
 
 def looks(told: object) -> str:
-    """Return a line about the looks for zombies that the daemon wakes up for, or nothing where it does not."""
+    """Return a line about the looks for zombies that the daemon wakes up for, if it does."""
     if not isinstance(told, dict):
         return ""
     return f"\nzombies are looked for every {span(told.get('every'))}: {cell(told.get('remedy'))}\n"

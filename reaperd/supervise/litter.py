@@ -1,7 +1,7 @@
 """The zombies that stay under services, as the latest look found them: plain data, no effects.
 
-A zombie counts once it has stayed for the `age` of its service. Where the kernel does not tell since when it is
-one, it is counted from the first look that saw it.
+A zombie counts once it has stayed for the `age` of its service. Where the kernel does not tell since when it
+is one, it is counted from the first look that saw it.
 """
 
 from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ class Litter:
             known.oldest_s = max(known.oldest_s, heap.oldest_s)
 
     def next_tries(self) -> list[tuple[int, int, int]]:
-        """Return pid, start time and parent of those that are to be tried to be cleared, and count the try."""
+        """Return pid, start time and parent of those to be tried to be cleared, and count the try."""
         named = [
             (*key, ppid)
             for (_, ppid), heap in self.heaps.items()

@@ -255,7 +255,7 @@ class Zombies:
 
     def _run(self, errand: Errand, timeout_ns: int, *words: str) -> None:
         command = (*_interpreter(), "-m", _PROGRAM, *words)
-        order = Order(_NOBODY, errand, ServiceSpec("zombies", command), timeout_ns, MOST_ANSWERED)
+        order = Order(_NOBODY, errand, ServiceSpec("zombies", command), timeout_ns, kept_bytes=MOST_ANSWERED)
         self._helpers.run(order)
 
 
