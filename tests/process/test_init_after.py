@@ -12,6 +12,7 @@ from tests.support.init_runs import (
     PYTHON,
     SAYS,
     children_of,
+    descendants_of,
     in_namespace,
     init_command,
     run,
@@ -231,7 +232,8 @@ def test_kill_orphans_ends_an_adopted_orphan() -> None:
     with started(command, stdin=subprocess.PIPE) as init:
         inner = int(init.line())
         pid = init.pid
-        wait_for(lambda: not any(inner == nspid(child) for child in children_of(pid)))
+        # Among all descendants: it is not a child of init until the subshell that started it has ended.
+        wait_for(lambda: not any(inner == nspid(child) for child in descendants_of(pid)))
         init.enter()
         assert init.end()[0] == 3
 
