@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from reaperd.cli.render import cell, items_of, printable
-from reaperd.control.client import TIMEOUT_S, Client, Tcp, read_token, tcp_place
 from reaperd.errors import ReaperdError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from reaperd.control.client import Client, Tcp
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -61,6 +62,9 @@ class _PlaceType(click.ParamType[Path | None]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
         if not isinstance(value, str) or not value.startswith("tcp://"):
             return Path(str(value))
+        # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
+        from reaperd.control.client import tcp_place  # noqa: PLC0415
+
         try:
             place = tcp_place(value)
         except ValueError as error:
@@ -140,24 +144,28 @@ def wait_option(function: _Function) -> _Function:
     return _WAIT(function)
 
 
-def client(socket: Path | None, timeout_s: float = TIMEOUT_S) -> Client:
+def client(socket: Path | None, timeout_s: float | None = None) -> "Client":
     """Return a client of the daemon at `socket`, by TCP, or of the one that this user would have.
 
     Raises:
         ReaperdError: there is no place where one could safely be.
     """
+    # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
+    from reaperd.control.client import TIMEOUT_S, Client, read_token  # noqa: PLC0415
+
+    patience_s = TIMEOUT_S if timeout_s is None else timeout_s
     context = click.get_current_context(silent=True)  # none where a shell completes
     meta = {} if context is None else context.meta
     place: Tcp | None = meta.get(_TCP)
     if place is not None:
         token_file: Path | None = meta.get(_KEY_FILE)
-        return Client(place, timeout_s, None if token_file is None else read_token(token_file))
+        return Client(place, patience_s, None if token_file is None else read_token(token_file))
     if socket is None:
         # Imported here: only needed where nothing was named, and it brings the user database.
         from reaperd.config.paths import default_socket  # noqa: PLC0415
 
         socket = default_socket()
-    return Client(socket, timeout_s)
+    return Client(socket, patience_s)
 
 
 def service_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
