@@ -28,6 +28,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.unhealthy": ("error", frozenset({"pid", "reason"})),
     "service.ailing": ("warning", frozenset({"pid", "reason", "failures"})),
     "service.recovered": ("info", frozenset({"pid"})),
+    "service.main_changed": ("info", frozenset({"pid"})),
     "service.spawn_failed": ("error", frozenset({"stage", "errno", "problem", "hint"})),
     "service.exited": ("info", frozenset({"pid", "code", "signal", "core", "out_of_memory"})),
     "service.stopping": ("info", frozenset({"pid"})),
@@ -50,6 +51,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "output.not_rotated": ("error", frozenset({"to", "problem"})),
     "output.lost": ("error", frozenset({"to", "lines", "problem"})),
     "notify.ignored": ("warning", frozenset({"pid", "uid", "reason", "count"})),
+    "notify.no_main": ("warning", frozenset({"pid", "reason"})),
     "orphan.adopted": ("info", frozenset({"pid", "name"})),
     "orphans.reaped": ("info", frozenset({"count", "orphans", "services"})),
 }
