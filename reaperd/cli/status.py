@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 from reaperd.cli.render import (
     COLOURS,
     Column,
@@ -42,7 +42,7 @@ _COLUMNS: Final = (
     ),
     examples=("reaperd status", "reaperd status web && echo up", "reaperd status --json web worker"),
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @json_option
 @socket_option
 def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int:

@@ -97,11 +97,17 @@ STOP: Final = (
     Key(
         "timeout",
         duration(),
-        "How long it may take; then whatever is left of it is killed.",
+        "How long it may take; then whatever is left of it is killed. After `command` the signal has as "
+        "long again.",
         '"10s"',
         "timeout_ns",
     ),
-    Key("command", COMMAND, "A command that asks the service to end, in place of the signal."),
+    Key(
+        "command",
+        COMMAND,
+        "A command that asks the service to end, in place of the signal, which follows where it fails or "
+        "does not help.",
+    ),
     Key(
         "scope",
         choice(Scope),

@@ -27,6 +27,7 @@ class Service:
         named_main: the process that said, or of which was said, that it is the main one from now on.
         watchdog_ns: how often this run says that it lives, where it asked for another time than its spec's.
         announced: what it says that it is doing: "reloading" or "stopping".
+        unkillable: what is known of a process of it that does not end by SIGKILL, as of the latest look.
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         dropped: lines of its output that were dropped since the daemon started, because where they go failed.
@@ -48,6 +49,7 @@ class Service:
     named_main: int | None = None
     watchdog_ns: int | None = None
     announced: str | None = None
+    unkillable: str | None = None
     said: str | None = None
     next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()

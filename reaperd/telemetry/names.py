@@ -32,6 +32,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.spawn_failed": ("error", frozenset({"stage", "errno", "problem", "hint"})),
     "service.exited": ("info", frozenset({"pid", "code", "signal", "core", "out_of_memory"})),
     "service.stopping": ("info", frozenset({"pid"})),
+    "service.insisting": ("warning", frozenset({"pid"})),
     "service.killing": ("warning", frozenset({"pid"})),
     "service.stuck": ("error", frozenset()),
     "service.stopped": ("info", frozenset()),
