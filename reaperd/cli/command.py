@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from reaperd.cli.render import cell, items_of, printable
-from reaperd.control.client import TIMEOUT_S, Client
 from reaperd.errors import ReaperdError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from reaperd.control.client import Client
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -105,18 +106,21 @@ def wait_option(function: _Function) -> _Function:
     return _WAIT(function)
 
 
-def client(socket: Path | None, timeout_s: float = TIMEOUT_S) -> Client:
+def client(socket: Path | None, timeout_s: float | None = None) -> "Client":
     """Return a client of the daemon at `socket`, or of the one that this user would have.
 
     Raises:
         ReaperdError: there is no place where one could safely be.
     """
+    # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
+    from reaperd.control.client import TIMEOUT_S, Client  # noqa: PLC0415
+
     if socket is None:
         # Imported here: only needed where nothing was named, and it brings the user database.
         from reaperd.config.paths import default_socket  # noqa: PLC0415
 
         socket = default_socket()
-    return Client(socket, timeout_s)
+    return Client(socket, TIMEOUT_S if timeout_s is None else timeout_s)
 
 
 def service_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":

@@ -21,6 +21,7 @@ class Pulse(Enum):
     WATCHDOG = "watchdog"  # of a running service: its next word
     FLUSH = "flush"  # of an outlet that fails: its next try
     AGE = "age"  # of a log file: when it is old
+    ZOMBIES = "zombies"  # the next look for zombies under services
     HELPER = "helper"  # of a helper's run: how long it may take
 
 

@@ -21,6 +21,7 @@ from reaperd.config.spec import (
     Stop,
     TcpCheck,
     Transport,
+    Zombies,
 )
 from reaperd.policy.change import Change, Follow, change, needs_restart
 from reaperd.policy.words import Awaits, Run, State, Want
@@ -68,6 +69,7 @@ SAME_PROCESS: dict[str, Any] = {
     "on_failure": ("page",),
     "on_exit": ("page",),
     "schedule": Schedule(Every(1)),
+    "zombies": Zombies(),
 }
 
 
