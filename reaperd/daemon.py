@@ -34,12 +34,14 @@ from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
+from reaperd.measures import collect
 from reaperd.sd import activation
 from reaperd.sd.client import Asked
 from reaperd.supervise import state
 from reaperd.supervise.shutdown import KILLING_NS, Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import Deadline, World
+from reaperd.telemetry.events import Told
 from reaperd.telemetry.logs import Format, Log, open_log
 from reaperd.units import format_signal
 from reaperd.verbs import Verbs
@@ -63,7 +65,8 @@ class Daemon:
     """The whole: implements `loop.Parts`, what a turn is made of."""
 
     def __init__(self, config: Config, caller: Caller, log: Log) -> None:
-        self._log = log
+        self._told = Told(log)
+        self._log = log = self._told
         self._clock = time.monotonic_ns
         self._signals: deque[int] = deque()
         self._poller = Poller()
@@ -80,6 +83,10 @@ class Daemon:
         self._server.census.tell = log
         self._doors.serve(self._server)
         self._verbs.say, self._verbs.doors = self._server.answer, self._doors
+        self._verbs.ring = self._told.ring
+        self._verbs.facts = partial(
+            collect, self._supervisor, world, self._told, self._server.census, self._clock()
+        )
         self._announces = self._announcer(caller.asked)
 
     def _announcer(self, asked: Asked | None) -> Announces:
@@ -97,6 +104,10 @@ class Daemon:
             clock=self._clock,
             fail=fail,
         )
+
+    def tell(self, name: str, **keys: object) -> None:
+        """Tell an event about the daemon as a whole."""
+        self._log(name, **keys)
 
     def run(self) -> int:
         """Start every service and turn until all is over; what it handles is blocked by the caller."""
@@ -177,10 +188,15 @@ class Daemon:
         self._shutdown.step()
         self._verbs.settle()
         self._announces.settle()
+        if self._told.ring.is_fresh:
+            self._told.ring.is_fresh = False
+            self._server.feed()
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""
         if self._supervisor.more or self._shutdown.more or self._children.reaper.more:
+            return 0
+        if self._told.ring.is_fresh and self._server.has_followers:
             return 0
         deadlines = (
             self._timers.next_ns(),
@@ -254,7 +270,7 @@ def _run(path: Path, mask: frozenset[int]) -> int:
     prctl.set_child_subreaper(True)
     fds.set_close_on_exec(3)
     daemon = Daemon(config, caller, log)
-    log(
+    daemon.tell(
         "daemon.started",
         in_another_terminal=f"{_command()} status -s {_nearest(config.daemon.socket)}",
         services=len(config.services),

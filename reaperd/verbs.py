@@ -7,11 +7,11 @@ for is settled, or at once where the client would rather not wait.
 from collections.abc import Callable
 from typing import Final
 
-from reaperd import naming
+from reaperd import __version__, naming, narration
 from reaperd.config.diff import Diff
 from reaperd.config.spec import EVERY, Config
 from reaperd.control.doors import Doors
-from reaperd.control.words import Answer, Ask, name_of, refusal, unknown_service
+from reaperd.control.words import Answer, Ask, Feed, name_of, refusal, unknown_service
 from reaperd.errors import ReaperdError
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
@@ -22,6 +22,8 @@ from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
+from reaperd.telemetry.events import Event, Ring
+from reaperd.telemetry.metrics import OPENMETRICS, PROMETHEUS, Facts, render
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
@@ -36,6 +38,8 @@ class Verbs:
         config: the configuration that the daemon follows now.
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
         doors: where clients come in; set at the same time.
+        ring: the events so far; set at the same time.
+        facts: collects what metrics are made of; set at the same time.
         reloads: how often the files were read again.
         refused: whether they could not be followed the last time.
     """
@@ -44,6 +48,8 @@ class Verbs:
         self.config = config
         self.say: Callable[[int, Answer], None] = _nobody_listens
         self.doors: Doors | None = None
+        self.facts: Callable[[], Facts] = _no_facts
+        self.ring = Ring()
         self.reloads = 0
         self.refused = False
         self._supervisor = supervisor
@@ -53,10 +59,10 @@ class Verbs:
         self._waiting = WaitingRoom()
         self._until_end: list[int] = []  # tickets of those who wait for the daemon's end
 
-    def ask(self, ticket: int, ask: Ask) -> Answer | None:
+    def ask(self, ticket: int, ask: Ask) -> Answer | Feed | None:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
-            case "openapi" | "status" | "why":
+            case "openapi" | "status" | "why" | "metrics" | "events":
                 return self._tell(ask)
             case "reload" if ask.dry_run:
                 return self._try_reload()
@@ -94,12 +100,17 @@ class Verbs:
 
     # --- telling ----------------------------------------------------------------------------------------
 
-    def _tell(self, ask: Ask) -> Answer:
+    def _tell(self, ask: Ask) -> Answer | Feed:
         if ask.verb == "openapi":
             # Imported here: hardly anybody asks.
             from reaperd.control.openapi import document  # noqa: PLC0415
 
             return Answer(200, document())
+        if ask.verb == "events":
+            return self._narrate(ask)
+        if ask.verb == "metrics":
+            text = render(self.facts(), openmetrics=ask.openmetrics)
+            return Answer(200, text, (("Content-Type", OPENMETRICS if ask.openmetrics else PROMETHEUS),))
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
@@ -117,6 +128,18 @@ class Verbs:
             "problems": [] if self.doors is None else self.doors.problems(),
         }
         return Answer(200, {"schema": status.SCHEMA, "items": rows, **more})
+
+    def _narrate(self, ask: Ask) -> Answer | Feed:
+        names = self._named(ask)
+        if isinstance(names, Answer):
+            return names
+        is_meant, services = naming.filter_of(ask.names), self._supervisor.services
+
+        def is_wanted(event: Event) -> bool:
+            service = services.get(str(event.keys.get("service")))
+            return not ask.names or (service is not None and is_meant(service.spec))
+
+        return narration.following(self.ring, ask.window, is_wanted, self._world.wall() / 1e9)
 
     # --- acting -----------------------------------------------------------------------------------------
 
@@ -323,3 +346,7 @@ def _needs_restart(difference: Diff) -> tuple[str, ...]:
 
 def _nobody_listens(ticket: int, answer: Answer) -> None:
     del ticket, answer
+
+
+def _no_facts() -> Facts:
+    return Facts(__version__, 0, ())

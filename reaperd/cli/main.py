@@ -26,6 +26,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "status": ("status", "Show what services do, and why."),
         "why": ("why", "Say why a service does not run, and what is next."),
         "logs": ("logs", "Show what services have written into their files."),
+        "events": ("events", "Show what the daemon did, and goes on doing."),
+        "metrics": ("metrics", "Print what monitoring reads, in OpenMetrics."),
         "start": ("actions", "Start services, and what they require."),
         "stop": ("actions", "Stop services, with everything they started."),
         "restart": ("actions", "Stop services, then start them again."),

@@ -5,7 +5,7 @@ import json
 import socket
 import stat
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,12 @@ _WATCH_S: Final = 0.1
 _CHUNK_BYTES: Final = 65536
 _HEAD_MAX_BYTES: Final = 16 * 1024
 _AT_ONCE: Final = frozenset({"reload-services", "signal"})
-_READING: Final = {"status": "/v1/services", "why": "/v1/why"}
+_READING: Final = {
+    "status": "/v1/services",
+    "why": "/v1/why",
+    "events": "/v1/events",
+    "metrics": "/metrics",
+}
 _EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "configuration": Exit.CONFIG}
 
 Reply = dict[str, Any]  # Any: whatever JSON the daemon sent
@@ -136,6 +141,63 @@ class Client:
                 raise self._silent(error) from error
         return self._understood(status, body)
 
+    def lines(self, verb: str, names: Sequence[str] = (), *, follow: bool, **more: object) -> Iterator[bytes]:
+        """Give the lines of a stream as they come.
+
+        Raises:
+            UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
+            RefusedError: the daemon says no.
+        """
+        with self._connected() as sock:
+            try:
+                sock.sendall(self._request(verb, names, wait=False, more={**more, "follow": follow}))
+                sock.settimeout(None if follow else self._timeout_s)
+                yield from self._lines(sock)
+            except OSError as error:
+                raise self._silent(error) from error
+
+    def text(self, verb: str, **headers: str) -> str:
+        """Return an answer that is a text.
+
+        Raises:
+            UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
+            RefusedError: the daemon says no.
+        """
+        with self._connected() as sock:
+            try:
+                sock.sendall(self._request(verb, (), wait=False, more={}, headers=headers))
+                status, body = self._answer(sock.recv)
+            except OSError as error:
+                raise self._silent(error) from error
+        if status >= 300:
+            self._understood(status, body)
+        return body.decode(errors="replace")
+
+    def _lines(self, sock: socket.socket) -> Iterator[bytes]:
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES)
+        http.send(h11.Request(method="GET", target="/", headers=[("Host", "reaperd")]))
+        http.send(h11.EndOfMessage())
+        status, rest = 0, b""
+        try:
+            while True:
+                match http.next_event():
+                    case h11.NEED_DATA:
+                        http.receive_data(sock.recv(_CHUNK_BYTES))
+                    case h11.Response(status_code=status):
+                        pass
+                    case h11.Data(data=data):
+                        *lines, rest = (rest + data).split(b"\n")
+                        if status < 300:
+                            yield from lines
+                        else:
+                            rest = b"\n".join([*lines, rest])
+                    case _:
+                        break
+        except h11.RemoteProtocolError as error:
+            raise self._error("it ended within its answer", "its log says why") from error
+        if status >= 300:
+            self._understood(status, rest)
+
     def _connected(self) -> socket.socket:
         if isinstance(self._place, Tcp):
             return self._connected_by_tcp(self._place)
@@ -186,11 +248,20 @@ class Client:
                 raise self._strange(error) from error
         raise self._error("it ended before it answered", "its log says why")
 
-    def _request(self, verb: str, names: Sequence[str], *, wait: bool, more: Mapping[str, object]) -> bytes:
+    def _request(
+        self,
+        verb: str,
+        names: Sequence[str],
+        *,
+        wait: bool,
+        more: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """Return the whole request, head and body."""
         body = b""
         if verb in _READING:
-            query = urlencode([*(("name", name) for name in names), *_words(more)])
+            key = "service" if verb == "events" else "name"
+            query = urlencode([*((key, name) for name in names), *_words(more)])
             method, target = "GET", f"{_READING[verb]}?{query}" if query else _READING[verb]
         elif verb == "scale":
             method, target = "POST", f"/v1/services/{quote(names[0], safe='')}/scale"
@@ -201,13 +272,13 @@ class Client:
             if names:
                 fields["names"] = list(names)
             body = json.dumps(fields).encode()
-        headers = [("Host", "localhost"), ("Content-Length", str(len(body)))]
+        heads = [("Host", "localhost"), ("Content-Length", str(len(body))), *(headers or {}).items()]
         if self._token is not None:
-            headers.append(("Authorization", f"Bearer {self._token}"))
+            heads.append(("Authorization", f"Bearer {self._token}"))
         if body:
-            headers.append(("Content-Type", "application/json"))
+            heads.append(("Content-Type", "application/json"))
         http = h11.Connection(h11.CLIENT)
-        head = http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        head = http.send(h11.Request(method=method, target=target, headers=heads)) or b""
         return head + (http.send(h11.Data(data=body)) or b"")
 
     # --- what went wrong --------------------------------------------------------------------------------

@@ -177,9 +177,13 @@ class Connection:
         Raises:
             OSError: the client is gone.
         """
-        body = json.dumps(answer.body, default=_plain).encode() + b"\n"
+        if isinstance(answer.body, str):
+            body, media = answer.body.encode(), []
+        else:
+            body = json.dumps(answer.body, default=_plain).encode() + b"\n"
+            media = [("Content-Type", "application/json")]
         headers = [
-            ("Content-Type", "application/json"),
+            *media,
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             *answer.headers,
@@ -346,7 +350,7 @@ class Connection:
         self.answer(answer, close=True)
 
     def _note(self, answer: Answer) -> None:
-        error = answer.body.get("error")
+        error = answer.body.get("error") if not isinstance(answer.body, str) else None
         if isinstance(error, dict):
             self.refused = error["code"]
 

@@ -4,6 +4,8 @@
     GET  /v1/services[?name=NAME&name=...]         status
     GET  /v1/services/NAME                         status
     GET  /v1/services/NAME/why                     why it is as it is; /v1/why[?name=NAME&...] of several
+    GET  /v1/events[?follow&service=NAME&...]      events; also since=10m, after=NUMBER, last=NUMBER
+    GET  /metrics                                  metrics
     POST /v1/services/NAME/start[?wait=false]      start, stop, restart
     POST /v1/services/NAME/signal?signal=HUP       signal; also {"signal": "HUP", "scope": "tree"}
     POST /v1/start {"names": [...], "wait": true}  start, stop, restart; "names": "all" for every service
@@ -19,14 +21,15 @@ told otherwise. Everything a client can get wrong has an answer that says what w
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from reaperd.config.spec import EVERY, Scope
 from reaperd.control.access import Access, Right, denied
-from reaperd.control.words import Answer, Ask, Caller, Remote, Verb, did_you_mean, refusal
-from reaperd.units import parse_signal
+from reaperd.control.words import Answer, Ask, Caller, Remote, Verb, Window, did_you_mean, refusal
+from reaperd.units import parse_duration, parse_signal
 
 NAME: Final = "{name}"  # in a path: any one segment
 _TRUE: Final = frozenset({"", "1", "true", "yes"})
@@ -66,6 +69,8 @@ _STATUS, _WHY, _HEALTH = "reaperd.status/1", "reaperd.why/1", "reaperd.health/1"
 _ACTION, _RELOAD, _OPENAPI = "reaperd.action/1", "reaperd.reload/1", "openapi"
 _NAME, _NAMES, _WAIT = ("name",), ("names",), ("wait",)
 _SIGNAL, _SCALE, _TRY = ("signal", "scope"), ("wait", "instances"), ("wait", "dry_run")
+_EVENTS: Final = "reaperd.events/1"
+_WINDOW: Final = ("service", "follow", "since", "after", "last")
 _THEMSELVES: Final = "asks them to reload themselves"
 _ONE: Final = "/v1/services/{name}"
 _MOST_INSTANCES: Final = 1000
@@ -76,6 +81,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", _ONE, _READ, "status", _STATUS, "status of one"),
     Route("GET", f"{_ONE}/why", _READ, "why", _WHY, "why one is as it is, what holds it, what is next"),
     Route("GET", "/v1/why", _READ, "why", _WHY, "the same of all, or of those named", _NAME),
+    Route("GET", "/v1/events", _READ, "events", _EVENTS, "what the daemon did, one object a line", _WINDOW),
+    Route("GET", "/metrics", _READ, "metrics", "metrics", "what monitoring reads: OpenMetrics, or its elder"),
     Route("POST", f"{_ONE}/start", _OPERATE, "start", _ACTION, "starts one", _WAIT, _WAIT),
     Route("POST", f"{_ONE}/stop", _OPERATE, "stop", _ACTION, "stops one, with all it started", _WAIT, _WAIT),
     Route("POST", f"{_ONE}/restart", _OPERATE, "restart", _ACTION, "stops and starts one", _WAIT, _WAIT),
@@ -137,6 +144,8 @@ def _resolve(request: Request, access: Access) -> Ask | Answer:
         given.instances(),
         given.signal(),
         given.scope(),
+        given.window(),
+        "application/openmetrics-text" in request.headers.get("accept", ""),
     )
 
 
@@ -245,7 +254,7 @@ def _names(
     elif "names" in route.body:
         names = _listed(fields.get("names"), _example(route))
     else:
-        names = [value for key, value in query if key == "name"]
+        names = [value for key, value in query if key in {"name", "service"}]
     if EVERY in names:
         return () if route.method == "GET" else (EVERY,)
     return tuple(dict.fromkeys(names))
@@ -304,6 +313,22 @@ class _Given:
         except ValueError as error:
             raise _bad(f'cannot use what "signal" says: {error}') from error
 
+    def window(self) -> Window:
+        """Return which events are wanted."""
+        if "follow" not in self.route.query:
+            return Window()
+        since_s, ago_s = _moment(self.query.get("since"))
+        follow = self.flag("follow", without=False)
+        return Window(follow, since_s, ago_s, self._number("after"), self._number("last"))
+
+    def _number(self, key: str) -> int | None:
+        word = self.query.get(key)
+        if word is None:
+            return None
+        if not word.isascii() or not word.isdecimal() or len(word) > 18:
+            raise _bad(f'cannot use {_short(word)} for "{key}"', "a number, 0 or more")
+        return int(word)
+
     def scope(self) -> Scope:
         """Return who is to get the signal."""
         given = self._of("scope")
@@ -311,6 +336,22 @@ class _Given:
             return Scope.MAIN if given is None else Scope(given)
         except ValueError as error:
             raise _bad(f'cannot use {_short(str(given))} for "scope"', "main, group or tree") from error
+
+
+def _moment(text: str | None) -> tuple[float | None, float | None]:
+    """Return the time that a text means, as one of the wall clock or as one so long ago."""
+    if text is None:
+        return None, None
+    try:
+        return None, parse_duration(text) / 1e9
+    except ValueError:
+        pass
+    try:
+        # A plus in an address is a space to those who decode it.
+        return datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text).timestamp(), None
+    except (ValueError, OverflowError) as error:
+        hint = 'write it like "10m" or "2026-11-20T16:00:00Z"'
+        raise _bad(f'cannot use {_short(text)} for "since"', hint) from error
 
 
 def _bad(message: str, hint: str | None = None) -> _RefusedError:

@@ -7,7 +7,7 @@ once is given later under the same ticket.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from reaperd.config.spec import Scope
 from reaperd.kernel.credentials import Peer
@@ -15,6 +15,8 @@ from reaperd.units import suggest
 
 Verb = Literal[
     "openapi",
+    "events",
+    "metrics",
     "status",
     "why",
     "start",
@@ -44,6 +46,25 @@ def name_of(caller: Caller) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Which events are wanted, of those that there are and those to come.
+
+    Attributes:
+        follow: go on with what comes.
+        since_s: what is not older, in seconds of the wall clock.
+        ago_s: the same, as so many seconds ago.
+        after: what has a greater number; what is lost of that is told.
+        last: the last so many.
+    """
+
+    follow: bool = False
+    since_s: float | None = None
+    ago_s: float | None = None
+    after: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """One request, understood.
 
@@ -64,14 +85,19 @@ class Ask:
     instances: int | None = None  # of `scale`
     signal: int | None = None  # of `signal`
     scope: Scope = Scope.MAIN  # the same
+    window: Window = Window()  # of `events`
+    openmetrics: bool = False  # of `metrics`: the newer of the two formats
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client gets: an HTTP status and one JSON object; `headers` beyond those every answer has."""
+    """What the client gets: an HTTP status and one JSON object, or a text with its media type in `headers`.
+
+    `headers` are beyond those that every answer has.
+    """
 
     status: int
-    body: Mapping[str, object]
+    body: Mapping[str, object] | str
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -95,6 +121,9 @@ class Daemon(Protocol):
         """The client left before its answer: nobody is interested in it any more."""
 
 
+LISTED: Final = "reaperd status lists the services there are"
+
+
 def refusal(status: int, code: str, message: str, hint: str | None = None) -> Answer:
     """Return an answer that says no: `code` for programs, `message` ("cannot ...") and `hint` for people."""
     return Answer(status, {"error": {"code": code, "message": message, "hint": hint}})
@@ -103,7 +132,7 @@ def refusal(status: int, code: str, message: str, hint: str | None = None) -> An
 def unknown_service(name: str, known: Iterable[str]) -> Answer:
     """Return the refusal for a service that does not exist, with the nearest of those that do."""
     shown = name if len(name) <= 64 else f"{name[:64]}..."
-    hint = did_you_mean(name, known) or "reaperd status lists the services there are"
+    hint = did_you_mean(name, known) or LISTED
     return refusal(404, "unknown-service", f'cannot find a service called "{shown}"', hint)
 
 

@@ -35,6 +35,7 @@ from reaperd.policy.words import (
 from reaperd.supervise.emptied import Emptied
 from reaperd.supervise.perform import Ending, Performer
 from reaperd.supervise.service import Service
+from reaperd.supervise.tally import Tally
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
 from reaperd.supervise.zombies import Zombies
@@ -56,6 +57,7 @@ class Supervisor:
 
     Attributes:
         wishes: what users want of which services.
+        tally: how many were reaped and adopted.
         moves: how often a service has changed its state.
     """
 
@@ -66,6 +68,7 @@ class Supervisor:
         self._log = world.log
         self._performer = Performer(world, self._post)
         self._events: deque[tuple[Service, Event]] = deque()
+        self.tally = Tally()
         self.wishes = Wishes(self._performer, self._post, world)
         self._gates = self.wishes.gates
         self.moves = 0
@@ -140,8 +143,12 @@ class Supervisor:
             self._look = True
             service = self._performer.service_of(ended.run_id)
             if service is not None and service.main == ended.pid:
+                self.tally.count("main")
                 self._main_exited(service, ended)
-            elif not self._performer.helpers.ended(ended):
+            elif self._performer.helpers.ended(ended):
+                self.tally.count("helper")
+            else:
+                self.tally.orphan_ended(ended.pid)
                 orphans.append(ended)
         if orphans:
             self._tell_orphans(orphans)
@@ -239,6 +246,7 @@ class Supervisor:
         self._look = False
         for adopted in self._children.adopt():
             name = self._performer.name_of(adopted.run_id)
+            self.tally.came(adopted.pid)
             self._log("orphan.adopted", pid=adopted.pid, name=adopted.name, service=name)
             service = self._performer.service_of(adopted.run_id)
             if service is not None:

@@ -50,7 +50,7 @@ def answer_of(client: socket.socket) -> tuple[int, Any]:
         chunk = client.recv(65536)
         assert chunk, "it ended within its answer"
         body += chunk
-    return int(head.split()[1]), json.loads(body)
+    return int(head.split()[1]), json.loads(body[: int(length[1])])
 
 
 def ask(path: Path, data: bytes) -> tuple[int, Any]:
