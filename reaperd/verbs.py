@@ -110,7 +110,8 @@ class Verbs:
             return self._narrate(ask)
         if ask.verb == "metrics":
             text = render(self.facts(), openmetrics=ask.openmetrics)
-            return Answer(200, text, (("Content-Type", OPENMETRICS if ask.openmetrics else PROMETHEUS),))
+            media = OPENMETRICS if ask.openmetrics else PROMETHEUS
+            return Answer(200, {}, (("Content-Type", media),), text)
         names = self._named(ask)
         if isinstance(names, Answer):
             return names

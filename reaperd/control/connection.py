@@ -177,8 +177,8 @@ class Connection:
         Raises:
             OSError: the client is gone.
         """
-        if isinstance(answer.body, str):
-            body, media = answer.body.encode(), []
+        if answer.text is not None:
+            body, media = answer.text.encode(), []
         else:
             body = json.dumps(answer.body, default=_plain).encode() + b"\n"
             media = [("Content-Type", "application/json")]
@@ -350,7 +350,7 @@ class Connection:
         self.answer(answer, close=True)
 
     def _note(self, answer: Answer) -> None:
-        error = answer.body.get("error") if not isinstance(answer.body, str) else None
+        error = answer.body.get("error")
         if isinstance(error, dict):
             self.refused = error["code"]
 

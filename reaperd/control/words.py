@@ -97,8 +97,9 @@ class Answer:
     """
 
     status: int
-    body: Mapping[str, object] | str
+    body: Mapping[str, object]
     headers: tuple[tuple[str, str], ...] = ()
+    text: str | None = None  # in place of the body
 
 
 class Feed(Protocol):
