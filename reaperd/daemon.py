@@ -105,6 +105,7 @@ class Daemon:
         for spec in self._verbs.config.services:
             self._supervisor.wishes.add(spec)
         self._supervisor.wishes.arrange(self._supervisor.services)
+        self._supervisor.know_identities()
         self._supervisor.start(list(self._supervisor.services))
         loop = Loop(self._poller, wakeup, handled, self)
         self.settle()
