@@ -33,6 +33,7 @@ from reaperd.config.spec import (
     Backoff,
     Cgroups,
     Essential,
+    HealthAction,
     Log,
     LogFormat,
     LogLevel,
@@ -42,6 +43,8 @@ from reaperd.config.spec import (
     Scope,
     StartLimit,
     Stop,
+    ZombieRemedy,
+    Zombies,
 )
 from reaperd.config.table import Key, Kind, one_of, table_of
 from reaperd.units import format_duration
@@ -118,6 +121,18 @@ STOP: Final = (
 RELOAD: Final = (
     Key("signal", SIGNAL, "A signal to the main process."),
     Key("command", COMMAND, "A command."),
+)
+
+ZOMBIES: Final = (
+    Key(
+        "age",
+        duration(_SECOND_NS),
+        "How long one must have been there to count; at least 1s. It is looked about once in this time.",
+        '"30s"',
+        "age_ns",
+    ),
+    Key("limit", integer(0, 10_000), "How many may stay; more are too many. Without it: any number."),
+    Key("action", choice(HealthAction), "What follows then.", '"restart"'),
 )
 
 SERVICE: Final = (
@@ -222,6 +237,12 @@ SERVICE: Final = (
         "Whose notifications count: those of every descendant, or of the main process alone.",
         '"tree"',
     ),
+    Key(
+        "zombies",
+        table_of(ZOMBIES, Zombies),
+        "Zombies under the service: with this table, which may be empty, they are looked for from time to "
+        "time. Without it: only where `daemon.zombies` is set.",
+    ),
 )
 
 USE: Final = Key(
@@ -282,5 +303,13 @@ DAEMON: Final = (
         "Signals that the daemon hands on to the main processes of services, such as "
         '`{ USR1 = ["web"] }`. Those that mean something to the daemon itself cannot be among them.',
         "{}",
+    ),
+    Key(
+        "zombies",
+        choice(ZombieRemedy),
+        "What is done about zombies that stay under any service: they are reported; or their parents are "
+        "reminded by SIGCHLD where they listen to it; or, where that does not help, let collect them by "
+        "system calls that they are made to make. Without it: those under services that have the key "
+        "`zombies` are reported.",
     ),
 )

@@ -43,6 +43,14 @@ class HealthAction(Enum):
     REPORT = "report"
 
 
+class ZombieRemedy(Enum):
+    """What the daemon does about zombies that stay under a service."""
+
+    REPORT = "report"
+    NUDGE = "nudge"  # send SIGCHLD to parents that listen
+    INJECT = "inject"  # the same, then let parents collect them by calls that they make for us
+
+
 class NotifyAccess(Enum):
     """Whose notifications count as the service's own."""
 
@@ -208,6 +216,15 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Zombies:
+    """Which zombies under a service are looked for, and how many of them are too many."""
+
+    age_ns: int = 30 * SECOND_NS  # for how long one must have been there to count
+    limit: int | None = None  # more are too many; None for any number
+    action: HealthAction = HealthAction.RESTART  # what follows then
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """One resource limit: setrlimit(2). -1 is RLIM_INFINITY."""
 
@@ -277,6 +294,7 @@ class ServiceSpec:
     oneshot: bool = False
     schedule: Schedule | None = None
     notify_access: NotifyAccess = NotifyAccess.TREE
+    zombies: Zombies | None = None  # None: they are looked for only where the daemon looks at every service
     groups: tuple[str, ...] = ()  # sorted: names that mean it together with others
 
 
@@ -298,6 +316,7 @@ class DaemonSpec:
     shutdown_timeout_ns: int | None = None  # None for what the services' own timeouts take
     cgroup: Cgroups = Cgroups.AUTO
     forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
+    zombies: ZombieRemedy | None = None  # None: only at services that ask for it, and to report
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,9 +88,10 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class Unhealthy:
-    """It ran, but its check failed too often in a row; `reason` is what the last one met."""
+    """It ran, but did not do well; `reason` says what showed that, `what` which rule it broke."""
 
     reason: str
+    what: str = "failed its health check"
 
 
 Cause = Exited | NotSpawned | NotReady | Unhealthy

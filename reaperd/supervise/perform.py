@@ -54,6 +54,7 @@ from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
 from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.supervise.world import Pulse, World
+from reaperd.supervise.zombies import Zombies
 
 _ABOUT_MAIN: Final = frozenset(
     f"service.{about}"
@@ -92,6 +93,7 @@ class Performer:
         helpers: the commands that run on behalf of services.
         outputs: where what the services write goes.
         schedules: the services' next times.
+        zombies: those that stay under services.
     """
 
     name = "spawn reports"
@@ -114,6 +116,7 @@ class Performer:
         self._readiness = Readiness(world, self._probes, self.outputs, post)
         self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
+        self.zombies = Zombies(world, self.helpers, self._service_of_child, post)
         self._run_ids = (f"{os.urandom(6).hex()}.{number}" for number in count(1))
 
     def perform(self, service: Service, actions: Sequence[Action]) -> None:  # noqa: C901, PLR0912 - flat, one case an action
@@ -154,6 +157,9 @@ class Performer:
         """Return the service that a run belongs to, while any process of that run is left."""
         return None if run_id is None else self._of_run.get(run_id)
 
+    def _service_of_child(self, pid: int) -> Service | None:
+        return self.service_of(self._children.run_of(pid))
+
     def name_of(self, run_id: str | None) -> str | None:
         """Return the name of the service that a run, or a helper's run, belongs to."""
         service = self.service_of(run_id)
@@ -175,6 +181,7 @@ class Performer:
         if service.run_id is not None:
             self._readiness.end_run(service)
             self.outputs.finish(service)
+            self.zombies.end(service)
             self._children.ended(service.run_id)
             del self._of_run[service.run_id]
             service.run_id = service.unkillable = None
@@ -219,6 +226,8 @@ class Performer:
                 self._probes.due(name)
             case Pulse.HELPER:
                 self.helpers.due(name)
+            case Pulse.ZOMBIES:
+                self.zombies.due()
             case Pulse.FLUSH | Pulse.AGE:
                 self.outputs.due(name, pulse)
 
@@ -226,6 +235,8 @@ class Performer:
         order = finished.order
         if order.errand in CHECKS:
             self._probes.finished(finished)
+        elif finished.order.errand in (Errand.LOOK, Errand.REAP):
+            self.zombies.finished(finished)
         elif order.errand is Errand.STOP and finished.problem() is not None:
             service = self._of_run.get(order.about or "")
             if service is not None:
@@ -289,6 +300,7 @@ class Performer:
         self._of_run[run_id] = service
         self._of_report[forked.report_fd] = service
         self._poller.watch(forked.report_fd, self)
+        self.zombies.begin(service)
 
     def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:
         try:

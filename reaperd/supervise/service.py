@@ -28,6 +28,7 @@ class Service:
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         dropped: lines of its output that were dropped since the daemon started, because where they go failed.
+        zombies: how many zombies stay under it, as of the latest look; None where nobody looks.
         told_holds: the names that were last said to hold it, while WAITING.
     """
 
@@ -48,6 +49,7 @@ class Service:
     next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()
     dropped: int = 0
+    zombies: int | None = None
 
     def at_rest(self) -> bool:
         """Tell whether nothing of it runs or is going to by itself."""

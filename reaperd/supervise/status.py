@@ -39,6 +39,7 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
         "log_files": log_files(service.spec),
         "dropped": service.dropped,
+        "zombies": service.zombies,
         "waits_for": [hold.name for hold in holds] or list(before),
         "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }

@@ -35,6 +35,7 @@ from reaperd.supervise.perform import Ending, Performer
 from reaperd.supervise.service import Service
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
+from reaperd.supervise.zombies import Zombies
 
 # A start takes some milliseconds, in which nobody else is served: the next ones come in the next turn.
 STARTS_A_TURN: Final = 16
@@ -74,6 +75,11 @@ class Supervisor:
     def ending(self) -> Ending | None:
         """Return the essential service whose end ends the daemon; None while there is none."""
         return self._performer.ending
+
+    @property
+    def zombies(self) -> Zombies:
+        """Return what is known of the zombies that stay under services."""
+        return self._performer.zombies
 
     # --- what users want --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ class Pulse(Enum):
     ANSWER = "answer"  # of a service: how long a connection to it may take
     FLUSH = "flush"  # of an outlet that fails: its next try
     AGE = "age"  # of a log file: when it is old
+    ZOMBIES = "zombies"  # the next look for zombies under services
     HELPER = "helper"  # of a helper's run: how long it may take
 
 

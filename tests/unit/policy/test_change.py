@@ -19,6 +19,7 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     TcpCheck,
+    Zombies,
 )
 from reaperd.policy.change import Change, Follow, change, needs_restart
 from reaperd.policy.words import Awaits, Run, State, Want
@@ -64,6 +65,7 @@ SAME_PROCESS: dict[str, Any] = {
     "on_failure": ("page",),
     "on_exit": ("page",),
     "schedule": Schedule(Every(1)),
+    "zombies": Zombies(),
 }
 
 
