@@ -1,6 +1,7 @@
 """Keys that shape a process or its fate, each seen to have its effect; and what proves the others."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -80,17 +81,23 @@ def test_each_limit_is_set(tmp_path: Path, name: str) -> None:
 def test_a_process_is_what_its_keys_say(tmp_path: Path) -> None:
     """Directory, umask, nice value, score, and an environment of files and keys without the daemon's."""
     (tmp_path / "one.env").write_text("A=file\nB=file\n")
+    nicer = min(os.nice(0) + 3, 19)
     seen = _seen(
         tmp_path,
         directory=str(tmp_path),
         umask="037",
-        nice=5,
+        nice=nicer,
         oom_score_adj=600,
         environment_files=[str(tmp_path / "one.env")],
         environment={"B": "key"},
         clear_environment=True,
     )
-    assert (seen["directory"], seen["umask"], seen["nice"], seen["score"]) == (str(tmp_path), 0o37, 5, 600)
+    assert (seen["directory"], seen["umask"], seen["nice"], seen["score"]) == (
+        str(tmp_path),
+        0o37,
+        nicer,
+        600,
+    )
     assert (seen["environment"]["A"], seen["environment"]["B"]) == ("file", "key")
     assert set(seen["environment"]) <= {"A", "B", "SERVICE", "REAPERD_RUN", "LC_CTYPE"}
 
@@ -120,6 +127,56 @@ def test_what_counts_as_success_does(tmp_path: Path, script: str, keys: dict[str
         running.event("service.finished", service="web")
         running.event("service.backoff", service="other")
         assert running.row("web")["state"] == "exited"
+
+
+@pytest.mark.parametrize(("late", "early"), [({"after": ["early"]}, {}), ({}, {"before": ["late"]})])
+def test_order_alone_holds_until_the_other_is_ready(
+    tmp_path: Path, late: dict[str, object], early: dict[str, object]
+) -> None:
+    """Whichever of the two says so; in the file the late one comes first."""
+    text = service("late", "exec sleep 1000", **late)
+    text += service("early", "exec sleep 1000", ready={"delay": "300ms"}, **early)
+    with daemon(tmp_path, text) as running:
+        running.event("service.running", service="late")
+        told = [(each["event"], each.get("service")) for each in running.log]
+        assert told.index(("service.running", "early")) < told.index(("service.starting", "late"))
+
+
+def test_each_wait_is_so_much_longer_than_the_last(tmp_path: Path) -> None:
+    """By the factor, from the initial one on."""
+    backoff = {"initial": "10ms", "factor": 3, "max": "1h", "jitter": 0}
+    with daemon(tmp_path, service("web", "exit 1", backoff=backoff)) as running:
+        delays = [running.event("service.backoff", nth)["delay"] for nth in (1, 2, 3)]
+        assert delays == [0.01, 0.03, 0.09]
+
+
+def test_a_run_that_proved_stable_ends_the_count(tmp_path: Path) -> None:
+    """After so long; the next failure is the first one again."""
+    backoff = {"initial": "10ms", "max": "10ms", "reset_after": "50ms"}
+    with daemon(tmp_path, service("web", "sleep 0.5; exit 1", backoff=backoff)) as running:
+        assert [running.event("service.backoff", nth)["failures"] for nth in (1, 2)] == [1, 1]
+
+
+def test_starts_of_long_ago_do_not_count_for_the_limit(tmp_path: Path) -> None:
+    """Long ago is longer than the interval."""
+    keys = {"start_limit": {"count": 2, "interval": "10ms"}, "backoff": {"initial": "50ms", "max": "50ms"}}
+    with daemon(tmp_path, service("web", "exit 1", **keys)) as running:
+        running.event("service.backoff", failures=4)
+        assert running.events("service.failed") == []
+
+
+def test_no_run_has_a_cgroup_of_its_own_where_that_is_said(tmp_path: Path) -> None:
+    """It stays in the daemon's, while by default it has one wherever the machine allows it."""
+    places = []
+    for setting in ("auto", "no"):
+        folder = tmp_path / setting
+        folder.mkdir()
+        with daemon(folder, f'cgroup = "{setting}"\n' + service("web", "exec sleep 1000")) as running:
+            pid = running.event("service.running")["pid"]
+            places.append([Path(f"/proc/{each}/cgroup").read_text() for each in (pid, running.pid)])
+    if places[0][0] == places[0][1]:
+        pytest.skip("needs a cgroup (version 2) that the daemon may divide")
+    assert places[1][0] == places[1][1]
 
 
 def test_files_are_included(tmp_path: Path) -> None:
@@ -176,7 +233,7 @@ PROVED_BY: Final[dict[str, str]] = {
     "log.level": f"{HERE}::test_a_level_leaves_lines_out",
     "log.format": f"{HERE}::test_lines_of_the_log_look_as_they_are_asked_to",
     "shutdown_timeout": f"{ENDS}::test_services_that_do_not_end_in_time_are_killed",
-    "cgroup": "process/test_children_cgroup.py::test_they_can_be_switched_off",
+    "cgroup": f"{HERE}::test_no_run_has_a_cgroup_of_its_own_where_that_is_said",
     "forward_signals": f"{ENDS}::test_signals_are_handed_on_to_the_services_named",
     "use": "unit/config/test_services.py::test_a_template_gives_what_the_service_leaves_out",
     "command": f"{LIFE}::test_a_missing_program_fails_at_exec",
@@ -191,17 +248,17 @@ PROVED_BY: Final[dict[str, str]] = {
         f"{HERE}::test_a_process_is_what_its_keys_say",
     ),
     "requires": f"{ORDER}::test_a_failed_requirement_holds_and_is_named",
-    "after": f"{ORDER}::test_services_start_in_the_order_of_their_needs",
-    "before": f"{ORDER}::test_services_start_in_the_order_of_their_needs",
+    "after": f"{HERE}::test_order_alone_holds_until_the_other_is_ready",
+    "before": f"{HERE}::test_order_alone_holds_until_the_other_is_ready",
     "instances": f"{ORDER}::test_an_unready_instance_holds_and_all_of_them_are_meant",
     "restart": f"{LIFE}::test_the_restart_policy_decides_what_follows_an_end",
     "backoff.initial": f"{LIFE}::test_a_killed_service_waits_for_its_backoff_and_no_longer",
-    "backoff.factor": f"{LIFE}::test_a_crash_loop_backs_off",
+    "backoff.factor": f"{HERE}::test_each_wait_is_so_much_longer_than_the_last",
     "backoff.max": f"{LIFE}::test_a_crash_loop_backs_off",
     "backoff.jitter": f"{LIFE}::test_a_crash_loop_backs_off",
-    "backoff.reset_after": f"{LIFE}::test_failures_are_forgotten_once_a_run_was_stable",
+    "backoff.reset_after": f"{HERE}::test_a_run_that_proved_stable_ends_the_count",
     "start_limit.count": f"{ORDER}::test_a_start_limit_gives_up_and_says_so",
-    "start_limit.interval": "unit/policy/test_restart.py",
+    "start_limit.interval": f"{HERE}::test_starts_of_long_ago_do_not_count_for_the_limit",
     "success_exit_codes": f"{HERE}::test_what_counts_as_success_does",
     "success_signals": f"{HERE}::test_what_counts_as_success_does",
     "ready.notify": "process/test_notify.py::test_any_process_of_the_service_may_say_that_it_is_ready",
@@ -245,7 +302,7 @@ PROVED_BY: Final[dict[str, str]] = {
     "notify_access": "process/test_notify.py::test_with_access_for_main_a_child_is_a_stranger",
 }
 # Proved where they are at home: who may ask what, and what watches over processes.
-ELSEWHERE: Final = ("control", "groups", "zombies", "heal_interval", "track")
+ELSEWHERE: Final = ("control", "groups", "zombies", "heal_interval", "track", "sockets", "watchdog")
 
 
 def _paths(keys: tuple[Key, ...], before: str = "") -> Iterator[str]:
