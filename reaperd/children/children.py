@@ -295,6 +295,11 @@ class Children:
         by_leaf = None if self._leaves is None else self._leaves.run_of(pid)
         return by_leaf or self._family.run_of(pid)
 
+    def is_child(self, pid: int) -> bool:
+        """Tell whether a process lives and is ours to wait for, born or adopted."""
+        stat = procfs.read_stat(pid)
+        return stat is not None and stat.state not in GONE and stat.ppid == os.getpid()
+
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""
         return self._family.unclaimed()

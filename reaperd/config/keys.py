@@ -29,6 +29,7 @@ from reaperd.config.kinds import (
 from reaperd.config.limits import LIMITS_TABLE
 from reaperd.config.outputs import STDERR, STDOUT
 from reaperd.config.schedules import SCHEDULE_TABLE
+from reaperd.config.sockets import SOCKETS
 from reaperd.config.spec import (
     Backoff,
     Cgroups,
@@ -236,6 +237,20 @@ SERVICE: Final = (
         choice(NotifyAccess),
         "Whose notifications count: those of every descendant, or of the main process alone.",
         '"tree"',
+    ),
+    Key(
+        "watchdog",
+        duration(_SHORTEST_NS),
+        "How long it may go without saying `WATCHDOG=1` (sd_notify(3)) once it is ready; then it counts as "
+        "failed. It is told by `WATCHDOG_USEC`, and should say so twice as often. Without it: for ever.",
+        field="watchdog_ns",
+    ),
+    Key(
+        "sockets",
+        SOCKETS,
+        "Sockets that the program finds open from descriptor 3 on, as sd_listen_fds(3) has it, and that stay "
+        "open while it restarts. All instances share them.",
+        "[]",
     ),
     Key(
         "zombies",

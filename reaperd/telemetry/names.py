@@ -29,6 +29,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.unhealthy": ("error", frozenset({"pid", "reason"})),
     "service.ailing": ("warning", frozenset({"pid", "reason", "failures"})),
     "service.recovered": ("info", frozenset({"pid"})),
+    "service.main_changed": ("info", frozenset({"pid"})),
     "service.zombies": ("warning", frozenset({"parent", "name", "count", "oldest", "cause", "helps"})),
     "service.zombies_stay": ("warning", frozenset({"parent", "count", "problem", "hint"})),
     "service.zombies_gone": ("info", frozenset({"parent", "by"})),
@@ -56,6 +57,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "output.not_rotated": ("error", frozenset({"to", "problem"})),
     "output.lost": ("error", frozenset({"to", "lines", "problem"})),
     "notify.ignored": ("warning", frozenset({"pid", "uid", "reason", "count"})),
+    "notify.no_main": ("warning", frozenset({"pid", "reason"})),
     "orphan.adopted": ("info", frozenset({"pid", "name"})),
     "orphans.reaped": ("info", frozenset({"count", "orphans", "services"})),
 }
