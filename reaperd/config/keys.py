@@ -264,7 +264,7 @@ SERVICE: Final = (
 USE: Final = Key(
     "use",
     Kind("a template's name", lambda value, _site: text_not_empty(value), schema={"type": "string"}),
-    "The template whose keys hold where the service does not say otherwise.",
+    "The template whose keys hold where the service does not say otherwise. A template may use another one.",
 )
 
 LOG: Final = (

@@ -109,6 +109,11 @@ class Supervisor:
         self.wishes.restart(names)
         self._look = True
 
+    def know_identities(self) -> None:
+        """Look up whom the services run as; no start asks for that again until the next call."""
+        specs = (each.next_spec or each.spec for each in self.services.values())
+        self._children.know_identities(specs)
+
     def forward(self, number: int, names: Iterable[str]) -> None:
         """Send a signal to the main processes of services, or of all instances of them."""
         chosen = set(names)
