@@ -32,6 +32,7 @@ _COLUMNS: Final = (
     Column("UPTIME", right=True, spare=True),
     Column("RESTARTS", right=True, spare=True),
     Column("MEMORY", right=True, spare=True),
+    Column("ZOMBIES", right=True, spare=True),
     Column("WHY"),
 )
 
@@ -64,6 +65,7 @@ def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int
     else:
         put(table(_COLUMNS, [_row(item) for item in items], stdout_screen()))
         put(unclaimed(answer.get("unclaimed")))
+        put(looks(answer.get("zombie_looks")))
     return verdict(items, named=bool(names))
 
 
@@ -75,6 +77,7 @@ def _row(item: Item) -> Sequence[str]:
         span(item.get("uptime")),
         cell(item.get("restarts")),
         size(item.get("memory")),
+        cell(item.get("zombies")),
         cell(item.get("why")),
     )
 
@@ -84,6 +87,13 @@ def unclaimed(pids: object) -> str:
     if not isinstance(pids, list) or not pids:
         return ""
     return f"\nunclaimed, of no service: pid {', '.join(cell(pid) for pid in pids)}\n"
+
+
+def looks(told: object) -> str:
+    """Return a line about the looks for zombies that the daemon wakes up for, if it does."""
+    if not isinstance(told, dict):
+        return ""
+    return f"\nzombies are looked for every {span(told.get('every'))}: {cell(told.get('remedy'))}\n"
 
 
 def verdict(items: Sequence[Item], *, named: bool) -> Exit:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
+from reaperd.children.tally import Tally
 from reaperd.config.spec import LogFile, ServiceSpec, Sink
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Awaits, State, Timer
@@ -22,12 +23,12 @@ def rows(
     gates: Gates,
     timers: Timers[Deadline],
     now_ns: int,
-    memory: Mapping[str, int] = MappingProxyType({}),
+    tallies: Mapping[str, Tally] = MappingProxyType({}),
 ) -> list[Row]:
-    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC), and the memory of runs in bytes."""
+    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC), with what each run has."""
     return [
         _row(service, gates, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns)
-        | {"memory": memory.get(service.run_id or "")}
+        | {"memory": tally.memory_bytes if (tally := tallies.get(service.run_id or "")) else None}
         for service in services
     ]
 
@@ -48,6 +49,7 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
         "log_files": log_files(service.spec),
         "dropped": service.dropped,
+        "zombies": service.zombies,
         "waits_for": [hold.name for hold in holds] or list(before),
         "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }
@@ -66,7 +68,10 @@ def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
         return explain.next_run(run, spec, service.next_run_ns)
     if service.unkillable is not None:
         return service.unkillable
-    return explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
+    told = explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
+    if service.announced is None or run.state not in {State.RUNNING, State.STOPPING}:
+        return told
+    return "; ".join(filter(None, (f"says that it is {service.announced}", told)))
 
 
 def rfc3339(timestamp_s: float) -> str:

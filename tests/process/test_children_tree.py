@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from reaperd.children import usage
+from reaperd.children import tally
 from reaperd.children.leaves import find_place
 from reaperd.children.sweep import Progress
 from reaperd.errors import ReaperdError
@@ -204,14 +204,14 @@ def test_a_run_leaves_nothing_behind(cgroups: bool) -> None:  # noqa: FBT001 - a
 
 
 def _memory(command: str, lists: bool, most: int) -> list[object]:  # noqa: FBT001 - travels as JSON
-    usage.MOST = most  # type: ignore[misc] # this process is the test's own
+    tally.MOST_OF_ONE = most  # type: ignore[misc] # this process is the test's own
     if not lists:
         procfs.has_children_files = lambda: False  # type: ignore[assignment]
     with nursery(cgroups=False) as kids:
         run, _ = kids.start(["sh", "-c", command], name="ours")
         other, _ = kids.start(["sleep", "1002"], name="theirs")
         kids.wait_members(run, 3, "sleep")
-        sizes = kids.children.memory([run, other, "none"])
+        sizes = {each: found.memory_bytes for each, found in kids.children.tally([run, other]).items()}
         members = [(each, kids.children.members(each)) for each in (run, other)]
         sums = {each: sum(stat.rss_bytes for stat in stats) for each, stats in members}
         return [sizes == sums, sorted({run, other} - set(sizes)) == [run]]

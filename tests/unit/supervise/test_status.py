@@ -2,6 +2,7 @@ import re
 import time
 from datetime import UTC, datetime
 
+from reaperd.children.tally import Tally
 from reaperd.config.spec import ServiceSpec
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Exited, Run, State, Timer, Want
@@ -21,7 +22,7 @@ def test_a_row_says_what_is_known() -> None:
         SPEC, run, since_wall_ns=1_500_000_000, latest=7, main=7, said="all well", next_run_ns=2 * S
     )
     web.run_id = "a.1"
-    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000, {"a.1": 4096})
+    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000, {"a.1": Tally(4096, 0)})
     assert row == {
         "name": "web",
         "state": "running",
@@ -36,6 +37,7 @@ def test_a_row_says_what_is_known() -> None:
         "waits_for": [],
         "log_files": {"stdout": None, "stderr": None},
         "dropped": 0,
+        "zombies": None,
         "why": None,
         "memory": 4096,
     }
