@@ -84,9 +84,9 @@ def test_status_table(server: Server) -> None:
     done = reaperd("status", socket=server.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "NAME  STATE     PID  UPTIME  RESTARTS  MEMORY  WHY",
-        "web   running  4242  1h 02m         3   12.3M  -",
-        "db    running  4242  1h 02m         3   12.3M  -",
+        "NAME  STATE     PID  UPTIME  RESTARTS  MEMORY  ZOMBIES  WHY",
+        "web   running  4242  1h 02m         3   12.3M        -  -",
+        "db    running  4242  1h 02m         3   12.3M        -  -",
     ]
 
 

@@ -45,7 +45,7 @@ class Terminal:
 
     def tmux(self, *words: str) -> str:
         """Run a command of tmux and return what it prints."""
-        command = ["tmux", "-S", self._socket, *words]
+        command = ["tmux", "-S", str(self._socket), *words]
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=60, env=self._env
         ).stdout
