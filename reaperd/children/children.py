@@ -239,6 +239,15 @@ class Children:
         """Send a signal to an unreaped main process, or to the process group that it leads."""
         sweep.send_to_leader(pid, number, group=group)
 
+    def send(self, run_id: str, number: int) -> None:
+        """Send a signal to each process of a run as it is now, and wake none that somebody stopped."""
+        for stat in self.members(run_id):
+            sweep.send(stat, number)
+
+    def send_main(self, pid: int, number: int, *, group: bool) -> None:
+        """Send a signal to an unreaped main process, or to its process group, and wake nobody."""
+        sweep.send_to_leader(pid, number, group=group, wake=False)
+
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""
         with self._reserve:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from reaperd.config.accounts import GROUP, GROUPS, USER
 from reaperd.config.checks import HEALTH_TABLE, READY_TABLE
 from reaperd.config.commands import COMMAND, ENVIRONMENT
+from reaperd.config.control import CONTROL, control
 from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
     BOOLEAN,
@@ -299,6 +300,7 @@ DAEMON: Final = (
         "[]",
     ),
     Key("log", table_of(LOG, Log), "The daemon's own lines."),
+    Key("control", table_of(CONTROL, control), "Who may ask the daemon for what, and where."),
     Key(
         "shutdown_timeout",
         duration(),
