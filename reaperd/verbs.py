@@ -125,6 +125,7 @@ class Verbs:
         self._supervisor.zombies.count_now(services, tallies)
         rows = status.rows(services, wishes.gates, timers, now_ns, tallies)
         more = {
+            "version": __version__,
             "unclaimed": self._world.children.unclaimed(),
             "zombie_looks": self._supervisor.zombies.looks(),
             "problems": [] if self.doors is None else self.doors.problems(),

@@ -44,6 +44,8 @@ _ROW: Final = _object(
         "dropped": _COUNT,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
+        "memory": _COUNT_OR_NULL,
+        "zombies": _COUNT_OR_NULL,
     }
 )
 _OUTCOME: Final = _object({"name": _TEXT, "ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL})
@@ -75,7 +77,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "error": _object({"error": _object({"code": _TEXT, "message": _TEXT, "hint": _TEXT_OR_NULL})}),
     "health": _object({"schema": {"const": "reaperd.health/1"}, "ok": {"const": True}}),
     "openapi": _object({"openapi": _TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}),
-    "status": _answer("reaperd.status/1", _ROW, {"unclaimed": _PIDS, "problems": _TEXTS}),
+    "status": _answer("reaperd.status/1", _ROW, {"version": _TEXT, "unclaimed": _PIDS, "problems": _TEXTS}),
     "why": _answer("reaperd.why/1", _REASON),
     "action": _answer("reaperd.action/1", _OUTCOME),
     "reload": _answer("reaperd.reload/1", _CHANGE, {"needs_restart": _TEXTS, "dry_run": _FLAG}),
