@@ -27,8 +27,9 @@ import psutil
 
 from reaperd.errors import Exit, KernelError, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
-from reaperd.zombies.explain import Cause, explain
+from reaperd.zombies.explain import explain
 from reaperd.zombies.facts import ParentFacts, parent_facts, zombie_facts
 
 _SECRET: Final = frozenset({EACCES, EPERM})

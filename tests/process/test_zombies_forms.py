@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from reaperd.zombies.explain import TRANSIT_S
+from reaperd.zombies.careless import TRANSIT_S
 from reaperd.zombies.specimens import specimen
 from tests.support.processes import ROOT, call_in_pid_namespace, need_program, need_root, owned, wait_readable
 

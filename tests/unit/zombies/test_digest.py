@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.container import NOWHERE, Place, place_of
 from reaperd.zombies.digest import By, exposition, grouped, groups_as_json, verdict
-from reaperd.zombies.explain import Cause
 from reaperd.zombies.ladder import Method, Offer, way_of
 from reaperd.zombies.report import explanations
 from reaperd.zombies.scan import Parent, Scan, Zombie

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reaperd.cli.render import Screen
 from reaperd.cli.zombies import as_text
-from reaperd.zombies.explain import Cause
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.report import as_json, signal_name
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
