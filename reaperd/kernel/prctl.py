@@ -77,7 +77,9 @@ def parent_death_signal() -> int:
 
 
 def set_dumpable(on: bool) -> None:  # noqa: FBT001 - the system call's own argument
-    """Let this process dump core and be looked into, or not: PR_SET_DUMPABLE(2const). New credentials clear it.
+    """Let this process dump core and be looked into, or not: PR_SET_DUMPABLE(2const).
+
+    New credentials clear it.
 
     Raises:
         KernelError: a kernel that does not know it.

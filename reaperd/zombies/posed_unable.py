@@ -140,10 +140,17 @@ def _own_folder() -> None:
         OSError: neither this user nor a user namespace of his may have one.
     """
     unshare = libc.declare("unshare", c_int)
+    uid, gid = os.geteuid(), os.getegid()
     if unshare(_NEWNS) < 0:
         if libc.last_errno() != EPERM or unshare(_NEWUSER | _NEWNS) < 0:
             raise OSError(libc.last_errno(), f"unshare: {os.strerror(libc.last_errno())}")
-        prctl.set_dumpable(True)  # new capabilities took that away, and with it the core
+        prctl.set_dumpable(True)  # new capabilities took that away, and with it the core and our own /proc
+        for file, words in (
+            ("uid_map", f"{uid} {uid} 1"),
+            ("setgroups", "deny"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
+            Path(f"/proc/self/{file}").write_text(words)  # who has no number there can own no file
     mount = libc.declare("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
     for words in ((None, b"/", None, _PRIVATE, None), (b"none", b"/mnt", b"tmpfs", 0, b"size=64m")):
         if mount(*words) < 0:
