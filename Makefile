@@ -41,8 +41,9 @@ test: lint type ## lint, types and every test that this machine allows
 test-fast: $(DEV) ## arch, unit and kernel tests only
 	@$(PYTEST) -q -n $(JOBS) tests/arch tests/unit tests/kernel
 
-soak: $(DEV) ## a million random system calls on the kernel and on the model, which must agree
+soak: $(DEV) ## a million random system calls that kernel and model must agree on, a million orphans for the init
 	@REAPERD_ORACLE_STEPS=1000000 $(PYTEST) -q -n $(JOBS) tests/process/test_oracle.py
+	@REAPERD_INIT_ORPHANS=1000000 $(PYTEST) -q -o faulthandler_timeout=0 tests/process/test_init_trouble.py -k many_orphans
 
 lint: $(DEV) ## ruff, without changing anything
 	@$(BIN)/ruff check .
@@ -69,6 +70,7 @@ bench: $(DEV) ## measure the init beside its peers; takes minutes and wants root
 docs: $(DEV) ## write the generated parts of the manual anew
 	@$(BIN)/python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5
 	@$(BIN)/python -m reaperd.policy.diagram docs/reference/states.md
+	@$(BIN)/python -m reaperd.control.openapi docs/reference/openapi.json docs/reference/control.md
 
 install: $(STAMP) ## put it on this host: PREFIX=/usr/local, DESTDIR=, PYTHON=
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' ./install.sh install

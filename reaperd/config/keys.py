@@ -9,6 +9,7 @@ from typing import Any, Final
 from reaperd.config.accounts import GROUP, GROUPS, USER
 from reaperd.config.checks import HEALTH_TABLE, READY_TABLE
 from reaperd.config.commands import COMMAND, ENVIRONMENT
+from reaperd.config.control import CONTROL, control
 from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
     BOOLEAN,
@@ -29,6 +30,7 @@ from reaperd.config.kinds import (
 from reaperd.config.limits import LIMITS_TABLE
 from reaperd.config.outputs import STDERR, STDOUT
 from reaperd.config.schedules import SCHEDULE_TABLE
+from reaperd.config.sockets import SOCKETS
 from reaperd.config.spec import (
     Backoff,
     Cgroups,
@@ -238,6 +240,20 @@ SERVICE: Final = (
         '"tree"',
     ),
     Key(
+        "watchdog",
+        duration(_SHORTEST_NS),
+        "How long it may go without saying `WATCHDOG=1` (sd_notify(3)) once it is ready; then it counts as "
+        "failed. It is told by `WATCHDOG_USEC`, and should say so twice as often. Without it: for ever.",
+        field="watchdog_ns",
+    ),
+    Key(
+        "sockets",
+        SOCKETS,
+        "Sockets that the program finds open from descriptor 3 on, as sd_listen_fds(3) has it, and that stay "
+        "open while it restarts. All instances share them.",
+        "[]",
+    ),
+    Key(
         "zombies",
         table_of(ZOMBIES, Zombies),
         "Zombies under the service: with this table, which may be empty, they are looked for from time to "
@@ -248,7 +264,7 @@ SERVICE: Final = (
 USE: Final = Key(
     "use",
     Kind("a template's name", lambda value, _site: text_not_empty(value), schema={"type": "string"}),
-    "The template whose keys hold where the service does not say otherwise.",
+    "The template whose keys hold where the service does not say otherwise. A template may use another one.",
 )
 
 LOG: Final = (
@@ -284,6 +300,7 @@ DAEMON: Final = (
         "[]",
     ),
     Key("log", table_of(LOG, Log), "The daemon's own lines."),
+    Key("control", table_of(CONTROL, control), "Who may ask the daemon for what, and where."),
     Key(
         "shutdown_timeout",
         duration(),

@@ -115,6 +115,42 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
+class Transport(Enum):
+    """What is spoken at an address."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    UNIX = "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that a service is given open."""
+
+    transport: Transport
+    host: str  # an address in numbers; of unix: a path, or a name after "@"
+    port: int = 0
+    name: str = "socket"
+    mode: int = 0o660  # of a file, as are user and group
+    user: str | None = None
+    group: str | None = None
+    backlog: int = 4096
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as one would write it."""
+        if self.transport is Transport.UNIX:
+            return f"unix://{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport.value}://{host}:{self.port}"
+
+    @property
+    def path(self) -> Path | None:
+        """The socket's file, if it has one."""
+        has_file = self.transport is Transport.UNIX and not self.host.startswith("@")
+        return Path(self.host) if has_file else None
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait before the next try: `initial * factor ** (failures - 1)`, at most `max`."""
@@ -294,8 +330,15 @@ class ServiceSpec:
     oneshot: bool = False
     schedule: Schedule | None = None
     notify_access: NotifyAccess = NotifyAccess.TREE
+    watchdog_ns: int | None = None
+    sockets: tuple[Listener, ...] = ()  # in the order in which it finds them
     zombies: Zombies | None = None  # None: they are looked for only where the daemon looks at every service
     groups: tuple[str, ...] = ()  # sorted: names that mean it together with others
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether something is looked out for while it runs."""
+        return self.health is not None or self.watchdog_ns is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,12 +350,44 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Whom a right is given: a user or a group."""
+
+    name: str  # as it is written; a group has an "@" before it
+    uid: int | None = None
+    gid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Who may ask the daemon for what, and where besides its socket."""
+
+    mode: int | None = None  # None for what the others need
+    group: str | None = None
+    read: tuple[Grant, ...] = ()
+    operate: tuple[Grant, ...] = ()
+    admin: tuple[Grant, ...] = ()
+    tcp: tuple[str, int] | None = None
+    token_file: str | None = None  # wherever `tcp` is
+
+    @property
+    def socket_mode(self) -> int:
+        """The mode of the socket's file."""
+        if self.mode is not None:
+            return self.mode
+        if self.group is not None:
+            return 0o660
+        return 0o666 if self.read or self.operate or self.admin else 0o600
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSpec:
     """The daemon's own settings."""
 
     socket: Path
     state_dir: Path
     log: Log = field(default_factory=Log)
+    control: Control = field(default_factory=Control)
     shutdown_timeout_ns: int | None = None  # None for what the services' own timeouts take
     cgroup: Cgroups = Cgroups.AUTO
     forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file

@@ -79,6 +79,7 @@ class NotSpawned:
 
     stage: str
     errno: int
+    what: str | None = None  # what it was about, where a service has several
 
 
 @dataclass(frozen=True, slots=True)

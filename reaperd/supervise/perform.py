@@ -47,6 +47,8 @@ from reaperd.supervise import explain
 from reaperd.supervise.health import Health
 from reaperd.supervise.helper import CHECKS, Errand, Finished
 from reaperd.supervise.helpers import Helpers, outfit
+from reaperd.supervise.listeners import ListenError, Listeners
+from reaperd.supervise.notifications import Notifications
 from reaperd.supervise.output import Outputs
 from reaperd.supervise.probes import Answered, Probes
 from reaperd.supervise.readiness import Gear, Readiness
@@ -92,6 +94,7 @@ class Performer:
         ending: the essential service whose end ends the daemon.
         helpers: the commands that run on behalf of services.
         outputs: where what the services write goes.
+        listeners: the sockets that services are given.
         schedules: the services' next times.
         zombies: those that stay under services.
     """
@@ -113,7 +116,9 @@ class Performer:
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
         self.outputs = Outputs(world, self.helpers, self._line_matched)
-        self._readiness = Readiness(world, self._probes, self.outputs, post)
+        self._notifications = Notifications(world, post)
+        self._readiness = Readiness(world, self._probes, self.outputs, self._notifications, post)
+        self.listeners = Listeners()
         self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
         self.zombies = Zombies(world, self.helpers, self._service_of_child, post)
@@ -134,10 +139,11 @@ class Performer:
                 case AwaitReady():
                     self._readiness.begin(service)
                 case WatchHealth():
-                    self._health.begin(service)
+                    self._watch(service)
                 case EndChecks():
                     self._readiness.end(service)
                     self._health.end(service)
+                    self._notifications.watchdogs.end(service)
                 case ArmSchedule():
                     self.schedules.arm(service)
                 case CancelSchedule():
@@ -152,6 +158,13 @@ class Performer:
                     self._timers.cancel((service.spec.name, timer))
                 case Emit(event=event, fields=fields):
                     self._emit(service, event, dict(fields))
+
+    def _watch(self, service: Service) -> None:
+        if service.spec.health is not None:
+            self._health.begin(service)
+        if service.spec.watchdog_ns is not None:
+            self._notifications.listen(service)
+            self._notifications.watchdogs.begin(service)
 
     def service_of(self, run_id: str | None) -> Service | None:
         """Return the service that a run belongs to, while any process of that run is left."""
@@ -224,6 +237,8 @@ class Performer:
                 self._health.due(name)
             case Pulse.ANSWER:
                 self._probes.due(name)
+            case Pulse.WATCHDOG:
+                self._notifications.watchdogs.due(name)
             case Pulse.HELPER:
                 self.helpers.due(name)
             case Pulse.ZOMBIES:
@@ -287,12 +302,12 @@ class Performer:
     def _fork(self, service: Service) -> None:
         self.end_run(service)
         service.take_next_spec()
-        service.said = None
+        service.forget_words()
         run_id = next(self._run_ids)
         forked = self._spawn(service, run_id)
         if isinstance(forked, StageFailed):
             self._readiness.end_run(service)
-            cause = NotSpawned(forked.stage, forked.errno)
+            cause = NotSpawned(forked.stage, forked.errno, forked.what)
             self._post(service, SpawnFailed(cause, self._clock()))
             return
         service.run_id, service.report_fd = run_id, forked.report_fd
@@ -305,11 +320,13 @@ class Performer:
     def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:
         try:
             gear = self._gear(service, run_id)
+        except ListenError as error:
+            return StageFailed("sockets", error.errno, error.address)
         except KernelError as error:
             return StageFailed("descriptors", error.errno)
         spec = outfit(service.spec, service.spec.command, *gear.environment)
         try:
-            return self._children.spawn(spec, run_id, gear.descriptors)
+            return self._children.spawn(spec, run_id, (*gear.descriptors, *gear.passed))
         except ReaperdError:
             # The user or group was there when the configuration was read, and is gone since.
             return StageFailed("user", errno.ENOENT)
@@ -319,7 +336,13 @@ class Performer:
     def _gear(self, service: Service, run_id: str) -> Gear:
         gear = self._readiness.prepare(service, run_id)
         try:
-            return replace(gear, descriptors=(*gear.descriptors, *self.outputs.open(service)))
+            environment, passed = self.listeners.give(service.spec)
+            return replace(
+                gear,
+                environment=(*gear.environment, *environment),
+                descriptors=(*gear.descriptors, *self.outputs.open(service)),
+                passed=passed,
+            )
         except KernelError:
             gear.close()
             raise
@@ -331,6 +354,18 @@ class Performer:
             self._children.signal(service.run_id, number)
         else:
             self._children.signal_main(service.main, number, group=scope is Scope.GROUP)
+
+    def send(self, service: Service, number: int, scope: Scope) -> bool:
+        """Send a signal that a user asked for, and nothing besides; return whether anybody is there."""
+        if service.run_id is None or self._has_no_run(service):
+            return False
+        if scope is Scope.TREE:
+            self._children.send(service.run_id, number)
+        elif service.main is None:
+            return False
+        else:
+            self._children.send_main(service.main, number, group=scope is Scope.GROUP)
+        return True
 
     def _emit(self, service: Service, event: str, fields: dict[str, object]) -> None:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):

@@ -24,6 +24,9 @@ class Service:
         report_fd: where the child says whether its exec worked, until it has said so.
         not_spawned: the stage that failed, from the child's report until the child is reaped.
         stuck: a kill that found new processes again and again.
+        named_main: the process that said, or of which was said, that it is the main one from now on.
+        watchdog_ns: how often this run says that it lives, where it asked for another time than its spec's.
+        announced: what it says that it is doing: "reloading" or "stopping".
         unkillable: what is known of a process of it that does not end by SIGKILL, as of the latest look.
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
@@ -44,6 +47,9 @@ class Service:
     report_fd: int | None = None
     not_spawned: NotSpawned | None = None
     stuck: bool = False
+    named_main: int | None = None
+    watchdog_ns: int | None = None
+    announced: str | None = None
     unkillable: str | None = None
     said: str | None = None
     next_run_ns: int | None = None
@@ -58,6 +64,10 @@ class Service:
     def is_going_down(self) -> bool:
         """Tell whether it is being stopped and is wanted to stay down: asking for that again hurries it."""
         return self.run.state is State.STOPPING and self.run.want is Want.DOWN
+
+    def forget_words(self) -> None:
+        """Forget what the last run said of itself."""
+        self.said = self.announced = self.named_main = self.watchdog_ns = None
 
     def take_next_spec(self) -> None:
         """Follow the spec that a reload brought, if any."""

@@ -10,6 +10,7 @@ from reaperd.config.spec import (
     Every,
     Health,
     Limit,
+    Listener,
     NotifyAccess,
     Reload,
     Restart,
@@ -19,6 +20,7 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     TcpCheck,
+    Transport,
     Zombies,
 )
 from reaperd.policy.change import Change, Follow, change, needs_restart
@@ -46,6 +48,8 @@ NEW_PROCESS: dict[str, Any] = {
     "stderr": Sink.NULL,
     "oneshot": True,
     "notify_access": NotifyAccess.MAIN,
+    "watchdog_ns": 1,
+    "sockets": (Listener(Transport.UNIX, "@x"),),
 }
 SAME_PROCESS: dict[str, Any] = {
     "restart": Restart.ALWAYS,
