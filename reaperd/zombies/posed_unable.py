@@ -145,12 +145,12 @@ def _own_folder() -> None:
         if libc.last_errno() != EPERM or unshare(_NEWUSER | _NEWNS) < 0:
             raise OSError(libc.last_errno(), f"unshare: {os.strerror(libc.last_errno())}")
         prctl.set_dumpable(True)  # new capabilities took that away, and with it the core and our own /proc
-        for file, words in (
+        for file, mapping in (
             ("uid_map", f"{uid} {uid} 1"),
             ("setgroups", "deny"),
             ("gid_map", f"{gid} {gid} 1"),
         ):
-            Path(f"/proc/self/{file}").write_text(words)  # who has no number there can own no file
+            Path(f"/proc/self/{file}").write_text(mapping)  # who has no number there can own no file
     mount = libc.declare("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
     for words in ((None, b"/", None, _PRIVATE, None), (b"none", b"/mnt", b"tmpfs", 0, b"size=64m")):
         if mount(*words) < 0:
