@@ -42,10 +42,10 @@ _ROW: Final = _object(
         "next": _TIME_OR_NULL,
         "log_files": _object({"stdout": _TEXT_OR_NULL, "stderr": _TEXT_OR_NULL}),
         "dropped": _COUNT,
+        "zombies": _COUNT_OR_NULL,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
         "memory": _COUNT_OR_NULL,
-        "zombies": _COUNT_OR_NULL,
     }
 )
 _OUTCOME: Final = _object({"name": _TEXT, "ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL})
@@ -65,6 +65,14 @@ _CHANGE: Final = _object(
     {"ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL},
 )
 _PIDS: Final[Schema] = {"type": "array", "items": {"type": "integer"}}
+_LOOKS: Final[Schema] = {
+    "type": ["object", "null"],
+    "properties": {
+        "every": {"type": "number"},
+        "remedy": {"enum": ["report", "nudge", "inject"]},
+    },
+    "required": ["every", "remedy"],
+}
 _FIRST: Final = _object(
     {"schema": {"const": "reaperd.events/1"}, "kind": {"const": "daemon"}, "next": {"type": "integer"}}
 )
@@ -77,7 +85,11 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "error": _object({"error": _object({"code": _TEXT, "message": _TEXT, "hint": _TEXT_OR_NULL})}),
     "health": _object({"schema": {"const": "reaperd.health/1"}, "ok": {"const": True}}),
     "openapi": _object({"openapi": _TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}),
-    "status": _answer("reaperd.status/1", _ROW, {"version": _TEXT, "unclaimed": _PIDS, "problems": _TEXTS}),
+    "status": _answer(
+        "reaperd.status/1",
+        _ROW,
+        {"version": _TEXT, "unclaimed": _PIDS, "problems": _TEXTS, "zombie_looks": _LOOKS},
+    ),
     "why": _answer("reaperd.why/1", _REASON),
     "action": _answer("reaperd.action/1", _OUTCOME),
     "reload": _answer("reaperd.reload/1", _CHANGE, {"needs_restart": _TEXTS, "dry_run": _FLAG}),
