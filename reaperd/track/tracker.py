@@ -9,8 +9,10 @@ is emptied first, unread; then the model is dirty; then everything is looked at,
 what was heard from the moment of emptiness on is followed as usual. Each look may be followed by another
 loss: the model is right once it is quiet.
 
-A look is mark and sweep: who was seen is there, who was not is gone. Before anybody is swept who was only
-missed, because it moved while the tree was walked, it is looked at by its number.
+A look is mark and sweep: who was seen is there, who was not is gone. With the connector it goes by the list
+of all pids: a walk along the parents may miss an orphan that moves meanwhile, whose children nobody would
+hear of afterwards. Without it, the tree is walked, which costs nothing for strangers; and before anybody is
+swept who was only missed, it is looked at by its number.
 """
 
 import os
@@ -21,7 +23,6 @@ from enum import Enum
 from typing import Final
 
 from reaperd.errors import KernelError
-from reaperd.kernel import procfs
 from reaperd.kernel.procconn import MOST, Connector
 from reaperd.model import Change, Process, ProcessTable, Seen
 from reaperd.track import look
@@ -30,7 +31,6 @@ from reaperd.track.replay import Replay
 
 SECOND_NS: Final = 1_000_000_000
 RESYNC_NS: Final = SECOND_NS  # at least between the begins of two looks that losses ask for
-_FEW: Final = 256  # processes below us; more of them may be cheaper to find by listing all
 _MOST_DRAINED: Final = 64  # batches thrown away in one turn
 
 Follower = Callable[[tuple[Change, ...]], None]
@@ -239,16 +239,12 @@ class Tracker:
         self._look_ns = self._replay.settled_ns - began_ns
 
     def _look(self) -> list[Seen]:
-        if self._scope is Scope.ALL or self._is_crowd():
+        if self._scope is Scope.ALL or self._connector is not None:
             return list(look.everybody())
         seen = list(look.below(self.table.home))
         found = {one.pid for one in seen}
         missed = (process.pid for process in self.table if process.pid not in found)
         return [*seen, *filter(None, map(look.read, missed))]
-
-    def _is_crowd(self) -> bool:
-        """Tell whether most processes of the machine are below us: a walk costs three times as much each."""
-        return len(self.table) > _FEW and len(self.table) * 3 > len(procfs.list_pids())
 
     def _bury(self, seen: Seen) -> None:
         """Watch a zombie that is not ours to reap, and is not watched yet."""
