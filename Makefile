@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 4
+PREFIX ?= /usr/local
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 PYTEST  = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak dev fmt lint type check cover bench docs clean
+.PHONY: help run test test-fast soak dev fmt lint type check cover bench docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -68,6 +69,12 @@ bench: $(DEV) ## measure the init beside its peers; takes minutes and wants root
 docs: $(DEV) ## write the generated parts of the manual anew
 	@$(BIN)/python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5
 	@$(BIN)/python -m reaperd.policy.diagram docs/reference/states.md
+
+install: $(STAMP) ## put it on this host: PREFIX=/usr/local, DESTDIR=, PYTHON=
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' ./install.sh install
+
+uninstall: ## take it away again; configuration and state stay
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' ./install.sh uninstall
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) dist build .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

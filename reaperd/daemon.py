@@ -6,6 +6,7 @@ the command line's library nor anything else that parsing needed.
 
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Final
 
 from reaperd import __version__
+from reaperd.announce import Announcer, Announces, Silence
 from reaperd.children.children import Children
 from reaperd.children.plan import Inheritance
 from reaperd.config.parse import load
@@ -31,6 +33,8 @@ from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
+from reaperd.sd import activation
+from reaperd.sd.client import Asked
 from reaperd.supervise import state
 from reaperd.supervise.shutdown import KILLING_NS, Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
@@ -50,6 +54,8 @@ class Caller:
 
     mask: frozenset[int]
     nofile: tuple[int, int]
+    asked: Asked | None = None  # by the service manager
+    listener: socket.socket | None = None  # the control socket, where the service manager opened it
 
 
 class Daemon:
@@ -68,8 +74,26 @@ class Daemon:
         self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)
         self._forwards = dict(config.daemon.forward_signals)
         self._verbs = Verbs(config, self._supervisor, self._shutdown, world)
-        self._server = Server(listen(config.daemon.socket), self._poller, self._verbs, self._clock)
+        listener = caller.listener or listen(config.daemon.socket)
+        self._server = Server(listener, self._poller, self._verbs, self._clock)
         self._verbs.say = self._server.answer
+        self._announces = self._announcer(caller.asked)
+
+    def _announcer(self, asked: Asked | None) -> Announces:
+        if asked is None:
+            return Silence()
+
+        def fail(problem: str) -> None:
+            self._log("daemon.not_told", to=asked.address, problem=problem)
+
+        return Announcer(
+            asked,
+            supervisor=self._supervisor,
+            shutdown=self._shutdown,
+            verbs=self._verbs,
+            clock=self._clock,
+            fail=fail,
+        )
 
     def run(self) -> int:
         """Start every service and turn until all is over; what it handles is blocked by the caller."""
@@ -97,6 +121,7 @@ class Daemon:
         self._server.stop_listening()
         self._children.close()
         free()
+        self._announces.close()
         self._server.close()
 
     def abandon(self) -> None:
@@ -145,6 +170,7 @@ class Daemon:
             self._supervisor.settle()
         self._shutdown.step()
         self._verbs.settle()
+        self._announces.settle()
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""
@@ -155,6 +181,7 @@ class Daemon:
             self._server.next_deadline_ns(),
             self._verbs.next_ns(),
             self._shutdown.deadline_ns,
+            self._announces.next_ns(),
         )
         nearest = min((each for each in deadlines if each is not None), default=None)
         return None if nearest is None else max(nearest - self._clock(), 0)
@@ -215,7 +242,9 @@ def _run(path: Path, mask: frozenset[int]) -> int:
     log = open_log(Format(config.daemon.log.format.value), config.daemon.log.level.value)
     _make_folders(config)  # before the state: where both are one directory, it has to be ours alone
     lock_fd = state.lock(config.daemon.state_dir)
-    caller = Caller(mask, fds.raise_nofile_limit())
+    pid = os.getpid()
+    listener = activation.control_socket(activation.passed(os.environ, pid), config.daemon.socket)
+    caller = Caller(mask, fds.raise_nofile_limit(), Asked.of(os.environ, pid), listener)
     prctl.set_child_subreaper(True)
     fds.set_close_on_exec(3)
     daemon = Daemon(config, caller, log)
@@ -223,12 +252,13 @@ def _run(path: Path, mask: frozenset[int]) -> int:
         "daemon.started",
         in_another_terminal=f"{_command()} status -s {_nearest(config.daemon.socket)}",
         services=len(config.services),
-        pid=os.getpid(),
+        pid=pid,
         version=__version__,
     )
 
     def free() -> None:
-        tidy(config.daemon.socket)
+        if listener is None:  # another's stays: to look whether somebody listens would start us anew
+            tidy(config.daemon.socket)
         os.close(lock_fd)
 
     try:

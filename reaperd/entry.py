@@ -10,30 +10,28 @@ import sys
 
 import reaperd
 
+TYPE_CHECKING = False  # as type checkers understand it; importing typing costs 9 ms
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 
 def main() -> int:
     """Run the command that the arguments ask for; return its exit status."""
     name = sys.argv[0].rpartition("/")[2]
     if name in ("tini", "docker-init", "dumb-init", "catatonit"):
-        return _init(skip=0)
+        _init(skip=0)
     if sys.argv[1:2] == ["init"]:
-        return _init(skip=1)
+        _init(skip=1)
     from reaperd.cli.main import main as command_line
 
     return command_line()
 
 
-def _init(*, skip: int) -> int:
-    """Become the init, by replacing this process: two stages, see pid1.hand_over."""
+def _init(*, skip: int) -> "NoReturn":
+    """Become the init, in two stages: see pid1.from_script."""
     from reaperd import pid1
 
-    mask = reaperd.caller_mask
-    if mask is None:
-        # Called as a function by a program of another name: block now what the import could not.
-        import _signal  # type: ignore[import-not-found]  # has no stub
-
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
-    return pid1.hand_over(frozenset(mask), pid1.raw_arguments()[skip:])
+    pid1.from_script(reaperd.caller_mask, reaperd.caller_parent, pid1.raw_arguments()[skip:])
 
 
 if __name__ == "__main__":

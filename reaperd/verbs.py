@@ -34,11 +34,15 @@ class Verbs:
     Attributes:
         config: the configuration that the daemon follows now.
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
+        reloads: how often the files were read again.
+        refused: whether they could not be followed the last time.
     """
 
     def __init__(self, config: Config, supervisor: Supervisor, shutdown: Shutdown, world: World) -> None:
         self.config = config
         self.say: Callable[[int, Answer], None] = _nobody_listens
+        self.reloads = 0
+        self.refused = False
         self._supervisor = supervisor
         self._shutdown = shutdown
         self._world = world
@@ -134,11 +138,14 @@ class Verbs:
 
     def _wait_for(self, ticket: int, ask: Ask, waiting: Waiting) -> Answer | None:
         if ask.wait:
-            patience = patience_ns(self._supervisor.services.values())
-            self._waiting.enter(ticket, waiting, self._world.clock() + patience)
+            self._enter(ticket, waiting)
             return None
         self._supervisor.settle()
         return self._outcome(waiting)
+
+    def _enter(self, ticket: int, waiting: Waiting) -> None:
+        patience = patience_ns(self._supervisor.services.values())
+        self._waiting.enter(ticket, waiting, self._world.clock() + patience)
 
     def _reload_services(self, names: tuple[str, ...]) -> Answer:
         services = [self._supervisor.services[name] for name in names]
@@ -164,7 +171,14 @@ class Verbs:
 
     def reload(self) -> None:
         """Follow the configuration's files as they are now; what comes of it is in the log."""
-        self._follow(None)
+        difference = self._follow(None)
+        if isinstance(difference, Diff):
+            # Nobody is answered: a ticket that no client has.
+            self._enter(-self.reloads, _settling("reload", difference))
+
+    def is_reloading(self) -> bool:
+        """Tell whether something is still to start or to stop for a reload that somebody waits for."""
+        return self._waiting.holds("reload")
 
     def _reload(self, ticket: int, ask: Ask) -> Answer | None:
         difference = self._follow(None)
@@ -192,20 +206,21 @@ class Verbs:
         return difference if isinstance(difference, Answer) else self._after(ticket, ask, difference)
 
     def _after(self, ticket: int, ask: Ask, difference: Diff) -> Answer | None:
-        changes = _changes(difference, *(_CHANGES[:3] if ask.verb == "scale" else _CHANGES))
-        names = tuple(name for name, change in changes if change != "unchanged")
-        return self._wait_for(ticket, ask, Waiting("reload", names, changes, _needs_restart(difference)))
+        return self._wait_for(ticket, ask, _settling(ask.verb, difference))
 
     def _follow(self, scale: tuple[str, int] | None) -> Diff | Answer:
         """Follow the files as they are now, or say why not; then nothing has changed."""
         if self._shutdown.phase is not Phase.UP:
             return refusal(409, "ending", "cannot reload: the daemon is shutting down")
         self._supervisor.settle()  # a change is followed by what is so now
+        self.reloads += scale is None
         try:
             new = self._scaling.load(self.config.source, scale)
         except ReaperdError as error:
             self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
+            self.refused = self.refused or scale is None
             return _refused(error)
+        self.refused = False
         self._scaling.follow(new, scale)
         difference = reload.apply(self._supervisor, self.config, new)
         self.config = new
@@ -258,6 +273,13 @@ class Verbs:
 
 def _refused(error: ReaperdError) -> Answer:
     return refusal(422, "configuration", error.message, "nothing was changed; mend the file")
+
+
+def _settling(verb: str, difference: Diff) -> Waiting:
+    """Return what is to start, stop or change for another configuration, or other numbers of instances."""
+    changes = _changes(difference, *(_CHANGES[:3] if verb == "scale" else _CHANGES))
+    names = tuple(name for name, change in changes if change != "unchanged")
+    return Waiting("reload", names, changes, _needs_restart(difference))
 
 
 def _changes(difference: Diff, *changes: str) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reaperd.children import sweep
@@ -17,7 +17,7 @@ from reaperd.children.reserve import Reserve
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.config.spec import ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
-from reaperd.kernel import fds, procfs, wait
+from reaperd.kernel import fds, procfs, proctask, wait
 from reaperd.kernel.procfs import Stat
 from reaperd.track.tracker import Tracker
 
@@ -198,11 +198,14 @@ class Children:
         self.signal_newcomers(run_id, number)
 
     def signal_newcomers(self, run_id: str, number: int) -> None:
-        """Send a signal to those of a run's tree who have not got it yet, and who came while they did.
+        """Send the tree's latest signal to those who have not got it yet, and who came while they did.
 
-        A program waits for the child that it was just forking, and acts on its signal only after that.
+        A program waits for the child that it was just forking, and acts on its signal only after that. As
+        long as the tree as a whole has got none, there is nobody to catch up with.
         """
-        told = self._told.setdefault(run_id, set())
+        told = self._told.get(run_id)
+        if told is None:
+            return
         for _ in range(sweep.SWEEPS_A_TURN):
             new = [stat for stat in self.members(run_id) if stat.key not in told]
             if not new:
@@ -220,6 +223,15 @@ class Children:
             if self._leaves is None or not self._leaves.kill(run_id):
                 return sweep.kill(self._sweep(run_id), lambda: self._members(run_id))
             return sweep.kill(self._sweep(run_id), lambda: self._outside_leaf(run_id))
+
+    def unkillable(self, run_id: str) -> Iterator[tuple[int, str, str | None]]:
+        """Give pid, name and wait channel of each process of a run that is in state D.
+
+        Whoever has got SIGKILL and is there stays until the kernel's function returns: proc_pid_stat(5).
+        """
+        for stat in self.members(run_id):
+            if stat.state == "D":
+                yield stat.pid, stat.comm, proctask.wait_channel(stat.pid, stat.pid)
 
     def _outside_leaf(self, run_id: str) -> list[Stat]:
         """Return those of a run that have left its cgroup, which takes the right to do so."""

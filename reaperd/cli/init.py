@@ -1,17 +1,14 @@
-"""reaperd init, for the help: the entry point starts the init itself, before any of this is imported."""
-
-import os
-import sys
-from pathlib import Path
+"""reaperd init, as the command line finds it: the entry point goes there without any of this."""
 
 import click
 
 import reaperd
+from reaperd import pid1
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def init(arguments: tuple[str, ...]) -> int:
+def init(arguments: tuple[str, ...]) -> None:
     """Be the init of a container: run one command, forward signals to it, reap everything."""
-    program = Path(reaperd.__file__).with_name("pid1.py")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", str(program), *arguments])
+    words = pid1.raw_arguments()
+    pid1.from_script(reaperd.caller_mask, reaperd.caller_parent, words[len(words) - len(arguments) :])

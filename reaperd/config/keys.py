@@ -96,11 +96,17 @@ STOP: Final = (
     Key(
         "timeout",
         duration(),
-        "How long it may take; then whatever is left of it is killed.",
+        "How long it may take; then whatever is left of it is killed. After `command` the signal has as "
+        "long again.",
         '"10s"',
         "timeout_ns",
     ),
-    Key("command", COMMAND, "A command that asks the service to end, in place of the signal."),
+    Key(
+        "command",
+        COMMAND,
+        "A command that asks the service to end, in place of the signal, which follows where it fails or "
+        "does not help.",
+    ),
     Key(
         "scope",
         choice(Scope),
@@ -229,9 +235,9 @@ LOG: Final = (
     Key(
         "format",
         choice(LogFormat),
-        "How they look: for people, JSON, or JSON with a priority before it, as the journal takes it "
-        "(sd-daemon(3)). `auto` is the journal's where that reads them, else for people on a terminal and "
-        "JSON elsewhere.",
+        "How they look: for people, JSON, or as the journal takes them: entries with fields where that reads "
+        "them, else JSON with a priority before it (sd-daemon(3)). `auto` is the journal's where that reads "
+        "them, else for people on a terminal and JSON elsewhere.",
         '"auto"',
     ),
 )
@@ -240,15 +246,15 @@ DAEMON: Final = (
     Key(
         "socket",
         PATH,
-        "The Unix socket on which the daemon answers. Without it: `/run/reaperd/control.sock` for root; "
-        "for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or `reaperd-UID/control.sock` in the "
-        "temporary directory.",
+        "The Unix socket on which the daemon answers. Without it: `$REAPERD_SOCKET`, else for root "
+        "`/run/reaperd/control.sock`; for others `$XDG_RUNTIME_DIR/reaperd/control.sock`, or "
+        "`reaperd-UID/control.sock` in the temporary directory.",
     ),
     Key(
         "state_dir",
         PATH,
-        "The directory of the daemon's lock and of what it remembers. Without it: `/var/lib/reaperd` for "
-        "root; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
+        "The directory of the daemon's lock and of what it remembers. Without it: `$REAPERD_STATE_DIR`, else "
+        "for root `/var/lib/reaperd`; for others `$XDG_STATE_HOME/reaperd` or `~/.local/state/reaperd`.",
     ),
     Key(
         "include",

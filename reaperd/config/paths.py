@@ -1,9 +1,11 @@
 """Where the socket and the state are when nobody says so: the same answer for daemon and client.
 
-Root has `/run/reaperd` and `/var/lib/reaperd`. Others have `$XDG_RUNTIME_DIR`, which their session made for
-them alone. Without it there is only the temporary directory, where anybody may have put anything under the
-name we would use: a socket there is trusted only in a directory that is ours and closed to others, in a
-parent where nobody else can rename or replace it. The sticky bit is what guarantees that in /tmp.
+`REAPERD_SOCKET` and `REAPERD_STATE_DIR` come first: so one daemon of several, and whoever asks it from within
+its services, need not be told. Then root has `/run/reaperd` and `/var/lib/reaperd`. Others have
+`$XDG_RUNTIME_DIR`, which their session made for them alone. Without it there is only the temporary directory,
+where anybody may have put anything under the name we would use: a socket there is trusted only in a directory
+that is ours and closed to others, in a parent where nobody else can rename or replace it. The sticky bit is
+what guarantees that in /tmp.
 """
 
 import os
@@ -26,6 +28,9 @@ def default_socket(environ: Mapping[str, str] = os.environ, uid: int | None = No
         ReaperdError: there is only the temporary directory, and it cannot be trusted there.
     """
     uid = os.geteuid() if uid is None else uid
+    named = _absolute(environ, "REAPERD_SOCKET")
+    if named is not None:
+        return named
     if uid == 0:
         return Path("/run/reaperd") / _SOCKET
     runtime = _absolute(environ, "XDG_RUNTIME_DIR")
@@ -45,6 +50,9 @@ def default_state_dir(environ: Mapping[str, str] = os.environ, uid: int | None =
         ReaperdError: an account without a home directory.
     """
     uid = os.geteuid() if uid is None else uid
+    named = _absolute(environ, "REAPERD_STATE_DIR")
+    if named is not None:
+        return named
     if uid == 0:
         return Path("/var/lib/reaperd")
     state = _absolute(environ, "XDG_STATE_HOME")

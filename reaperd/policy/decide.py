@@ -51,6 +51,7 @@ from reaperd.policy.words import (
     StartAsked,
     State,
     StopAsked,
+    StopCommandFailed,
     Timer,
     TreeEmpty,
     Unhealthy,
@@ -166,7 +167,7 @@ _QUIET: Final[tuple[Action, ...]] = (EndChecks(), CancelTimer(Timer.READY), Canc
 def _spawn_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     # No program ever ran, so there is no tree to empty first.
     assert isinstance(event, SpawnFailed)
-    failed = replace(run, cause=event.cause)
+    failed = replace(run, cause=event.cause, as_asked=False)
     told = Emit("service.spawn_failed", (("stage", event.cause.stage), ("errno", event.cause.errno)))
     decided, actions = _by_policy(failed, event, spec)
     return decided, (told, *actions)
@@ -174,16 +175,21 @@ def _spawn_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 
 def _exited(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     assert isinstance(event, MainExited)
-    ended = replace(run, state=State.STOPPING, after=After.POLICY, rung=0, cause=event.cause)
-    return ended, (_told_exit(event), *_QUIET, *stop.clear(spec.stop, event.at_ns))
+    ended = replace(run, state=State.STOPPING, after=After.POLICY, cause=event.cause, as_asked=False)
+    on_rung = _on_rung(ended, stop.SIGNAL_RUNG, event, spec)
+    return on_rung, (_told_exit(event), *_QUIET, *stop.clear(spec.stop, event.at_ns))
 
 
 def _exited_while_stopping(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     assert isinstance(event, MainExited)
-    rest = stop.main_gone(spec.stop) if run.rung == 0 else ()
     # What made us stop it says more than how it then ended.
     cause = run.cause if isinstance(run.cause, NotReady | Unhealthy) else event.cause
-    return replace(run, cause=cause), (_told_exit(event), *rest)
+    ended = replace(run, cause=cause)
+    if run.rung == stop.FIRST_RUNG and spec.stop.command:
+        rest = stop.clear(spec.stop, event.at_ns)
+        return _on_rung(ended, stop.SIGNAL_RUNG, event, spec), (_told_exit(event), *rest)
+    rest = stop.main_gone(spec.stop) if run.rung < stop.LAST_RUNG else ()
+    return ended, (_told_exit(event), *rest)
 
 
 def _not_spawned_while_stopping(run: Run, event: Event, _spec: ServiceSpec) -> Decision:
@@ -205,29 +211,33 @@ def _told_exit(event: MainExited) -> Emit:
 
 
 def _late(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    late = replace(run, after=After.POLICY, cause=NotReady())
+    late = replace(run, after=After.POLICY, cause=NotReady(), as_asked=False)
     return _stopping(late, event, spec, Emit("service.not_ready"))
 
 
 def _check_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     assert isinstance(event, CheckFailed)
-    failed = replace(run, after=After.POLICY, cause=event.cause)
+    failed = replace(run, after=After.POLICY, cause=event.cause, as_asked=False)
     return _stopping(failed, event, spec, Emit("service.unhealthy", (("reason", event.cause.reason),)))
 
 
 def _stop(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    down = replace(run, want=Want.DOWN, cause=None, queued=False)
+    down = replace(run, want=Want.DOWN, cause=None, as_asked=True, queued=False)
     return _stopping(down, event, spec, *_unscheduled(spec), Emit("service.stopping"))
 
 
 def _restart(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    again = replace(run, want=Want.UP, after=After.START, cause=None)
+    again = replace(run, want=Want.UP, after=After.START, cause=None, as_asked=True)
     return _stopping(again, event, spec, Emit("service.stopping"))
 
 
 def _stopping(run: Run, event: Event, spec: ServiceSpec, *first: Action) -> Decision:
-    stopping = replace(run, state=State.STOPPING, rung=0)
+    stopping = _on_rung(replace(run, state=State.STOPPING), stop.FIRST_RUNG, event, spec)
     return stopping, (*first, *_QUIET, *stop.ask(spec.stop, event.at_ns))
+
+
+def _on_rung(run: Run, rung: int, event: Event, spec: ServiceSpec) -> Run:
+    return replace(run, rung=rung, rung_until_ns=event.at_ns + spec.stop.timeout_ns)
 
 
 def _stop_in_progress(run: Run, event: Event, spec: ServiceSpec) -> Decision:
@@ -237,9 +247,21 @@ def _stop_in_progress(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     return _next_rung(run, event, spec)
 
 
-def _next_rung(run: Run, _event: Event, _spec: ServiceSpec) -> Decision:
+def _grace_over(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    # It may be the grace of the rung before, when that came to its end in the same turn in another way.
+    return (run, ()) if event.at_ns < run.rung_until_ns else _next_rung(run, event, spec)
+
+
+def _command_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    return _next_rung(run, event, spec) if run.rung == stop.FIRST_RUNG else (run, ())
+
+
+def _next_rung(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     if run.rung == stop.LAST_RUNG:
         return run, ()
+    if run.rung == stop.FIRST_RUNG and spec.stop.command:
+        insisting = _on_rung(run, stop.SIGNAL_RUNG, event, spec)
+        return insisting, (Emit("service.insisting"), *stop.insist(spec.stop, event.at_ns))
     return replace(run, rung=stop.LAST_RUNG), (Emit("service.killing"), *stop.force())
 
 
@@ -346,7 +368,8 @@ TABLE: Final[Mapping[Pair, Step]] = {
     (State.RUNNING, ScheduleDue): _due_while_busy,
     (State.STOPPING, MainExited): _exited_while_stopping,
     (State.STOPPING, SpawnFailed): _not_spawned_while_stopping,
-    (State.STOPPING, GraceOver): _next_rung,
+    (State.STOPPING, GraceOver): _grace_over,
+    (State.STOPPING, StopCommandFailed): _command_failed,
     (State.STOPPING, StopAsked): _stop_in_progress,
     (State.STOPPING, StartAsked): _start_after_stop,
     (State.STOPPING, RestartAsked): _start_after_stop,
@@ -362,6 +385,7 @@ TABLE: Final[Mapping[Pair, Step]] = {
 _MAY_BE_LATE: Final[tuple[type[object], ...]] = (
     Stable,
     GraceOver,
+    StopCommandFailed,
     BackoffOver,
     Ready,
     ReadyLate,

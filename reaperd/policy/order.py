@@ -6,7 +6,7 @@ up to its first failure, so that nobody waits for ever for a neighbour that he d
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,9 +106,9 @@ def with_dependants(names: Iterable[str], graph: Graph) -> list[str]:
     return _closure(names, graph.required_by)
 
 
-def stops_first(name: str, graph: Graph, still_up: Container[str]) -> tuple[str, ...]:
-    """Return those of `still_up`, which are to stop and have not yet, that must stop before `name`."""
-    return tuple(other for other in graph.followed_by.get(name, ()) if other in still_up)
+def stops_first(name: str, graph: Graph, is_still_up: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return those that must stop before `name`, of which `is_still_up` says that they are yet to do so."""
+    return tuple(filter(is_still_up, graph.followed_by.get(name, ())))
 
 
 def _closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -107,7 +107,9 @@ class Run:
     restarts: int = 0  # by policy, since the daemon started
     awaits: Awaits = Awaits.REQUIREMENTS  # while WAITING
     after: After = After.POLICY  # while STOPPING
+    as_asked: bool = False  # the latest main process ended because somebody asked for it
     rung: int = 0  # of the stop ladder, while STOPPING
+    rung_until_ns: int = 0  # when the time of that rung is over
     starts: tuple[int, ...] = ()  # when it was started, as far back as the start limit looks
     gave_up: bool = False  # FAILED because the start limit is used up
     queued: bool = False  # its schedule came due while it ran
@@ -219,6 +221,13 @@ class GraceOver:
 
 
 @dataclass(frozen=True, slots=True)
+class StopCommandFailed:
+    """The command that was to stop the service could not be run, or ended badly."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class BackoffOver:
     """The wait before the next try is over."""
 
@@ -240,6 +249,7 @@ Event = (
     | TreeEmpty
     | Stable
     | GraceOver
+    | StopCommandFailed
     | BackoffOver
 )
 

@@ -1,49 +1,18 @@
-"""Sentences for people: why a service is in its state, and why a child did not become its program."""
+"""Sentences for people: why a service is in its state, and how its latest run ended."""
 
-import errno
-import os
-import resource
-import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from reaperd.config.spec import SECOND_NS, ServiceSpec
 from reaperd.policy.order import Hold
+from reaperd.policy.stop import LAST_RUNG, SIGNAL_RUNG
 from reaperd.policy.words import Cause, Exited, NotReady, NotSpawned, Run, State, Unhealthy
-from reaperd.units import format_duration, format_signal, suggest
+from reaperd.supervise.spawn_problem import spawn_problem
+from reaperd.units import format_duration, format_signal
 
 _STARVED: Final = "; the kernel had killed it, or one of its processes, for want of memory"
-_NEEDS_RESOURCE: Final = "a lower score than the daemon's own needs CAP_SYS_RESOURCE"
-_NEEDS_NICE: Final = (
-    "a lower value than the daemon's own needs CAP_SYS_NICE, or a higher limit of nice for it"
-)
-_LIMIT_NAMES: Final = {
-    getattr(resource, name): name.removeprefix("RLIMIT_").lower()
-    for name in dir(resource)
-    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"  # BSD's name of RLIMIT_NOFILE
-}
-_FORK_HINTS: Final = {
-    errno.EAGAIN: "no more processes are allowed: see ulimit -u, pids.max of the cgroup, kernel.pid_max",
-    errno.ENOMEM: "the machine is short of memory",
-    errno.EMFILE: "the daemon has no descriptor left: raise its limit (ulimit -n, LimitNOFILE=)",
-    errno.ENFILE: "the machine has no descriptor left: raise fs.file-max",
-}
-_TAKES_NOBODY: Final = "the daemon's cgroup was divided by somebody else, and takes no processes below it"
-_CGROUP_HINTS: Final = {
-    errno.EAGAIN: "cgroup.max.descendants of the daemon's cgroup, or of one above, allows no more",
-    errno.EBUSY: _TAKES_NOBODY,
-    errno.EOPNOTSUPP: _TAKES_NOBODY,
-    errno.ENOENT: "somebody has removed the daemon's cgroup",
-    errno.ENODEV: "somebody has removed the daemon's cgroup",
-}
-_EXEC_HINTS: Final = {
-    errno.E2BIG: "arguments and environment together are too long: execve(2)",
-    errno.EAGAIN: "its user has as many processes as limits.nproc allows",
-    errno.ENOMEM: "the machine is short of memory, or limits.as is too small for it",
-    errno.ETXTBSY: "somebody is still writing it",
-}
+_FREEZERS: Final = frozenset({"__refrigerator", "do_freezer_trap"})
 
 
 def why(run: Run, spec: ServiceSpec, *, now_ns: int, next_ns: int | None, stuck: bool) -> str | None:
@@ -56,21 +25,29 @@ def why(run: Run, spec: ServiceSpec, *, now_ns: int, next_ns: int | None, stuck:
         next_ns: when the next try is due, in BACKOFF.
         stuck: the tree grows faster than it can be killed.
     """
-    ended = cause_text(run.cause, spec)
+    ended = end_text(run, spec)
     match run.state:
         case State.BACKOFF:
             left_ns = max((next_ns or now_ns) - now_ns, 0)
             return f"{ended}; failure {run.failures} in a row, next try in {_rounded(left_ns)}"
-        case State.STOPPING if stuck:
-            return "its processes fork faster than they can be stopped; stop it again to go on trying"
-        case State.STOPPING if run.rung:
-            return f"{format_signal(spec.stop.signal)} was not enough; SIGKILL sent"
+        case State.STOPPING:
+            return _why_stopping(run, spec, stuck=stuck)
         case State.EXITED | State.FAILED:
             return f"{ended}; {_why_not_again(run, spec)}"
         case State.STARTING | State.RUNNING if run.cause is not None:
             return f"before that: {ended}"
         case _:
             return None
+
+
+def _why_stopping(run: Run, spec: ServiceSpec, *, stuck: bool) -> str | None:
+    if stuck:
+        return "its processes fork faster than they can be stopped; stop it again to go on trying"
+    if run.rung == LAST_RUNG:
+        return f"{format_signal(spec.stop.signal)} was not enough; SIGKILL sent"
+    if run.rung == SIGNAL_RUNG and spec.stop.command and run.as_asked:
+        return f"after its stop command {format_signal(spec.stop.signal)} was sent"
+    return None
 
 
 def _why_not_again(run: Run, spec: ServiceSpec) -> str:
@@ -85,7 +62,7 @@ def next_run(run: Run, spec: ServiceSpec, at_ns: int | None) -> str:
 
     `at_ns` is of the wall clock. The time is told in the daemon's zone, in which the schedule is written too.
     """
-    before = f"{cause_text(run.cause, spec)}; " if run.cause is not None else ""
+    before = f"{end_text(run, spec)}; " if run.cause is not None else ""
     if at_ns is None:
         return f"{before}its schedule names no time of the next 50 years"
     local = datetime.fromtimestamp(at_ns // SECOND_NS, UTC).astimezone()
@@ -106,6 +83,22 @@ def held_stop(names: Sequence[str]) -> str | None:
     return f"stops once these are gone: {', '.join(names)}" if names else None
 
 
+def unkillable(pid: int, name: str, channel: str | None) -> str:
+    """Return what keeps a process that got SIGKILL: state D, and the kernel's function that it sleeps in."""
+    where = f" at {channel}" if channel else ""
+    frozen = "; its cgroup is frozen: thaw that" if channel in _FREEZERS else ""
+    return (
+        f"SIGKILL sent, and pid {pid} ({name}) cannot end: it is in state D (waits in the kernel{where}), "
+        f"where no signal reaches it{frozen or '; it ends once that wait is over'}"
+    )
+
+
+def end_text(run: Run, spec: ServiceSpec) -> str:
+    """Return how the latest main process ended, and whether somebody wanted that, as half a sentence."""
+    ended = cause_text(run.cause, spec)
+    return f"stopped as asked ({ended})" if run.as_asked and run.cause is not None else ended
+
+
 def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
     """Return how the latest main process ended, as half a sentence."""
     match cause:
@@ -115,123 +108,13 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
             ended = f"ended by {format_signal(number)}" + (", core dumped" if dumped else "")
             return ended + (_STARVED if starved else "")
         case NotSpawned():
-            return f"{spawn_problem(cause, spec)[0]}"
+            return spawn_problem(cause, spec)[0]
         case NotReady():
             return f"was not ready within {format_duration(spec.ready_timeout_ns)}"
         case Unhealthy(reason=reason):
             return f"failed its health check: {reason}"
         case _:
             return "never ran"
-
-
-def spawn_problem(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:
-    """Return what went wrong between fork and exec, and a hint where there is one."""
-    doing, hint = _stage(cause, spec)
-    if cause.stage == "user" and cause.errno == errno.ENOENT:  # it was there when the configuration was read
-        return f"{doing}: no such user or group", hint
-    return f"{doing}: {os.strerror(cause.errno)}", hint
-
-
-def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # noqa: PLR0911 - flat, one case a stage
-    key = f"service.{spec.name}.{cause.stage}"
-    match cause.stage:
-        case "fork":
-            return "fork", _FORK_HINTS.get(cause.errno)
-        case "cgroup":
-            return "giving it a cgroup", _CGROUP_HINTS.get(cause.errno)
-        case "oom_score_adj":
-            return f"setting its oom_score_adj to {spec.oom_score_adj}", f"{_NEEDS_RESOURCE} ({key})"
-        case "nice":
-            return f"setting its nice value to {spec.nice}", f"{_NEEDS_NICE} ({key})"
-        case "limits":
-            return _limit_problem(spec)
-        case "user":
-            return f"becoming {_identity(spec)}", _user_hint(cause.errno, spec)
-        case "directory":
-            who = f"{_identity(spec)} may not go there; " if cause.errno == errno.EACCES and spec.user else ""
-            return f"chdir to {spec.directory}", f"{who}{key}"
-        case "descriptors":
-            return "placing its descriptors", f"service.{spec.name}.limits.nofile may be too small for them"
-        case "exec":
-            return f"exec of {spec.command[0]}", _exec_hint(cause.errno, spec)
-        case stage:
-            return stage, None
-
-
-def _limit_problem(spec: ServiceSpec) -> tuple[str, str | None]:
-    """Name the limit that is above what the daemon may give: children have its rights at most."""
-    for limit in spec.limits:
-        ours = resource.getrlimit(limit.resource)[1]
-        if ours != resource.RLIM_INFINITY and (limit.hard == resource.RLIM_INFINITY or limit.hard > ours):
-            name = _LIMIT_NAMES[limit.resource]
-            key = f"service.{spec.name}.limits.{name}"
-            hint = f"the daemon's hard limit is {ours}; more than that needs CAP_SYS_RESOURCE ({key})"
-            return f"setting its limit {name} to {_limit_text(limit.hard)}", hint
-    return "setting its limits", f"service.{spec.name}.limits"
-
-
-def _limit_text(value: int) -> str:
-    return "unlimited" if value == resource.RLIM_INFINITY else str(value)
-
-
-def _identity(spec: ServiceSpec) -> str:
-    pairs = (("user", spec.user), ("group", spec.group))
-    named = [f"{what} {name}" for what, name in pairs if name is not None]
-    if spec.supplementary_groups:
-        named.append(f"supplementary groups {', '.join(spec.supplementary_groups)}")
-    return " with ".join(named) or "one without supplementary groups"
-
-
-def _user_hint(number: int, spec: ServiceSpec) -> str:
-    names = (("user", spec.user), ("group", spec.group), ("supplementary_groups", spec.supplementary_groups))
-    key = f"service.{spec.name}.{next((name for name, value in names if value is not None), 'user')}"
-    match number:
-        case errno.ENOENT:
-            problem = "it is gone since the configuration was read: getent passwd and getent group list all"
-        case errno.EINVAL:
-            problem = "this user namespace has no such id: /proc/self/uid_map and gid_map"
-        case errno.EPERM:
-            problem = "only root (CAP_SETUID, CAP_SETGID) may change to another user or group"
-        case _:
-            return key
-    return f"{problem} ({key})"
-
-
-def _exec_hint(number: int, spec: ServiceSpec) -> str | None:
-    key = f"(service.{spec.name}.command)"
-    if number in _EXEC_HINTS:
-        return _EXEC_HINTS[number]
-    if "/" not in spec.command[0]:
-        return f"not in PATH {key}" if number == errno.ENOENT else None
-    program = Path(spec.directory or ".") / spec.command[0]
-    try:
-        mode = program.stat().st_mode
-    except OSError:
-        near = suggest(program.name, _names_beside(program)).removeprefix("; ")
-        return f"{near} {key}" if near else key.strip("()")
-    if stat.S_ISDIR(mode):
-        return "that is a directory"
-    if not mode & 0o111 and number != errno.ENOENT:
-        return f"make it executable: chmod +x {program}"
-    return _script_hint(program, number)
-
-
-def _script_hint(program: Path, number: int) -> str | None:
-    try:
-        with program.open("rb") as file:
-            first = file.read(128).partition(b"\n")[0]
-    except OSError:
-        return None
-    if first.startswith(b"#!"):
-        return f"check its interpreter line: {os.fsdecode(first)!r}"
-    return "a script begins with a line like #!/bin/sh" if number == errno.ENOEXEC else None
-
-
-def _names_beside(program: Path) -> list[str]:
-    try:
-        return os.listdir(program.parent)  # noqa: PTH208 - names are all that is wanted
-    except OSError:
-        return []
 
 
 def _rounded(duration_ns: int) -> str:

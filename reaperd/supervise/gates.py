@@ -24,16 +24,19 @@ class Gates:
         graph: the edges between services.
         emptying: the services in STOPPING, by name.
         moved: the services by whose change they, or those after them, may be held no longer.
+        more: some that may start were left for the next call of `startable`.
     """
 
     def __init__(self) -> None:
         self.graph = order.graph_of(())
         self.emptying: dict[str, Service] = {}
         self.moved: set[str] = set()
+        self.more = False
         self._services: Mapping[str, Service] = {}
         self._place: dict[str, int] = {}  # in the order of the configuration
         self._waiting: dict[str, Service] = {}  # in WAITING for what they require
         self._to_stop: dict[str, Asked] = {}  # still up, because others must stop before them
+        self._loosened: dict[str, None] = {}  # of those, who may have nobody left to wait for
 
     def arrange(self, services: Mapping[str, Service]) -> None:
         """Learn who there is, and who needs whom."""
@@ -41,6 +44,7 @@ class Gates:
         self._place = {name: place for place, name in enumerate(services)}
         self.graph = order.graph_of(each.next_spec or each.spec for each in services.values())
         self.moved = set(services)
+        self._loosened = dict.fromkeys(self._to_stop)
 
     def file(self, service: Service) -> None:
         """Take note of the state that a service is in now."""
@@ -50,6 +54,10 @@ class Gates:
         _file(self.emptying, name, service, belongs=run.state is State.STOPPING)
         if not held:
             service.told_holds = ()
+        if name in self._to_stop:
+            self._loosened[name] = None  # it may have ended by itself, and then waits for nobody
+        elif self._to_stop and not self._is_ending(name):
+            self._loosen_before(name)
 
     # --- starting ---------------------------------------------------------------------------------------
 
@@ -59,10 +67,19 @@ class Gates:
             return ()
         return order.holds(service.spec.name, self.graph, self._look)
 
-    def startable(self, tell: Callable[[Service, tuple[str, ...]], None]) -> list[Service]:
-        """Return the waiting services that nothing holds any more; tell of each other what newly holds it."""
-        free = []
-        for service in self._concerned():
+    def startable(self, most: int, tell: Callable[[Service, tuple[str, ...]], None]) -> list[Service]:
+        """Return waiting services that nothing holds any more; tell of each other what newly holds it.
+
+        There are `most` of them at most, and then `more` says so: the others are given by the next call.
+        """
+        free: list[Service] = []
+        concerned = self._concerned()
+        self.more = False
+        for place, service in enumerate(concerned):
+            if len(free) == most:
+                self.moved.update(each.spec.name for each in concerned[place:])
+                self.more = True
+                break
             names = tuple(hold.name for hold in self.held_by(service))
             if not names:
                 free.append(service)
@@ -97,6 +114,7 @@ class Gates:
     def queue(self, service: Service, asked: Asked) -> None:
         """Let a service that is up be asked once nobody who must stop before it is left."""
         self._to_stop[service.spec.name] = asked
+        self._loosened[service.spec.name] = None
         self.moved.add(service.spec.name)
 
     def is_queued(self, name: str) -> bool:
@@ -112,32 +130,41 @@ class Gates:
         if self.is_to_stop(name):
             del self._to_stop[name]
             self.moved.add(name)
+            self._loosen_before(name)
 
     def stops_after(self, service: Service) -> tuple[str, ...]:
         """Return those that must stop before a service which is to stop and still runs."""
         if service.spec.name not in self._to_stop:
             return ()
-        return order.stops_first(service.spec.name, self.graph, self._still_up())
+        return order.stops_first(service.spec.name, self.graph, self._is_still_up)
 
     def stoppable(self) -> list[tuple[Service, Asked]]:
         """Take out and return those that may be asked now."""
         if not self._to_stop:
             return []
-        still_up = self._still_up()
-        free = [name for name in self._to_stop if self._may_stop(name, still_up)]
-        if not free and still_up == self._to_stop.keys():
+        loosened, self._loosened = self._loosened, {}
+        free = [name for name in loosened if name in self._to_stop and self._may_stop(name)]
+        if not free and not any(self._is_ending(name) for name in self.emptying if name not in self._to_stop):
             free = list(self._to_stop)[:1]  # they wait for each other, after a reload that turned them round
         return [(self._services[name], self._to_stop.pop(name)) for name in free]
 
-    def _may_stop(self, name: str, still_up: set[str]) -> bool:
+    def _may_stop(self, name: str) -> bool:
         up = self._services[name].run.state in UP
-        return not up or not order.stops_first(name, self.graph, still_up)
+        return not up or not order.stops_first(name, self.graph, self._is_still_up)
 
-    def _still_up(self) -> set[str]:
+    def _is_still_up(self, name: str) -> bool:
+        return name in self._to_stop or self._is_ending(name)
+
+    def _is_ending(self, name: str) -> bool:
         # Who has got SIGKILL does nothing any more; one whom the kernel does not let end (state D) must not
         # hold up the others.
-        ending = (name for name, each in self.emptying.items() if each.run.rung < LAST_RUNG)
-        return {*self._to_stop, *ending}
+        service = self.emptying.get(name)
+        return service is not None and service.run.rung < LAST_RUNG
+
+    def _loosen_before(self, name: str) -> None:
+        """Let those be looked at again that may have waited for this one to stop."""
+        for graph in (self.graph.requires, self.graph.after):
+            self._loosened.update(dict.fromkeys(graph.get(name, ())))
 
     def _look(self, name: str) -> order.Known | None:
         service = self._services.get(name)

@@ -7,6 +7,7 @@ from typing import Final
 from reaperd.config.spec import ServiceSpec
 from reaperd.policy.words import Exited, NotSpawned
 from reaperd.supervise import explain
+from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.units import format_duration
 
 MOST_SAID: Final = 1024  # bytes of a check's output that are kept, its last ones
@@ -38,12 +39,14 @@ class Order:
         errand: what for.
         spec: the service's surroundings, with the helper's command in place of the service's.
         timeout_ns: how long it may take.
+        about: the run of the service that it is to act on, if there was one.
     """
 
     service: str
     errand: Errand
     spec: ServiceSpec
     timeout_ns: int
+    about: str | None = None
 
     @property
     def key(self) -> tuple[str, Errand]:
@@ -81,7 +84,7 @@ class Finished:
             case TimedOut():
                 return f"no answer within {format_duration(self.order.timeout_ns)}"
             case NotSpawned() as cause:
-                return explain.spawn_problem(cause, self.order.spec)[0]
+                return spawn_problem(cause, self.order.spec)[0]
             case Exited() as cause:
                 ended = explain.cause_text(cause, self.order.spec)
                 return f"{ended}: {self.said}" if self.said else ended

@@ -306,7 +306,8 @@ def _order(
     more: tuple[tuple[str, str], ...] = (),
 ) -> Order:
     main = () if service.main is None else (("MAINPID", str(service.main)),)
-    return Order(service.spec.name, errand, outfit(service.spec, command, *main, *more), timeout_ns)
+    spec = outfit(service.spec, command, *main, *more)
+    return Order(service.spec.name, errand, spec, timeout_ns, service.run_id)
 
 
 def outfit(spec: ServiceSpec, command: tuple[str, ...], *more: tuple[str, str]) -> ServiceSpec:
@@ -317,7 +318,7 @@ def outfit(spec: ServiceSpec, command: tuple[str, ...], *more: tuple[str, str]) 
 def _circumstances(service: Service) -> tuple[tuple[str, str], ...]:
     """Return what a hook is told of the end that it is run for."""
     cause = service.run.cause
-    told = [("REAPERD_CAUSE", explain.cause_text(cause, service.spec))]
+    told = [("REAPERD_CAUSE", explain.end_text(service.run, service.spec))]
     if isinstance(cause, Exited) and cause.code is not None:
         told.append(("EXIT_CODE", str(cause.code)))
     if isinstance(cause, Exited) and cause.signal is not None:

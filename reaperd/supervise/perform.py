@@ -17,6 +17,7 @@ from reaperd.children.sweep import Progress
 from reaperd.config.spec import Scope, ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.loop.poller import Phase
+from reaperd.policy.stop import LAST_RUNG
 from reaperd.policy.words import (
     Action,
     ArmSchedule,
@@ -39,6 +40,7 @@ from reaperd.policy.words import (
     Spawned,
     SpawnFailed,
     State,
+    StopCommandFailed,
     WatchHealth,
 )
 from reaperd.supervise import explain
@@ -50,10 +52,12 @@ from reaperd.supervise.probes import Answered, Probes
 from reaperd.supervise.readiness import Gear, Readiness
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
+from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.supervise.world import Pulse, World
 
 _ABOUT_MAIN: Final = frozenset(
-    f"service.{about}" for about in ("spawned", "running", "unhealthy", "exited", "stopping", "killing")
+    f"service.{about}"
+    for about in ("spawned", "running", "unhealthy", "exited", "stopping", "insisting", "killing")
 )
 
 Post = Callable[[Service, Event], None]
@@ -173,12 +177,20 @@ class Performer:
             self.outputs.finish(service)
             self._children.ended(service.run_id)
             del self._of_run[service.run_id]
-            service.run_id = None
+            service.run_id = service.unkillable = None
 
     def tell_newcomers(self, service: Service) -> None:
         """Send the stop signal to who was being forked while the others of its tree got it."""
-        if service.run_id is not None and service.run.state is State.STOPPING and service.run.rung == 0:
+        stops = service.run.state is State.STOPPING and service.run.rung < LAST_RUNG
+        if service.run_id is not None and stops:
             self._children.signal_newcomers(service.run_id, service.spec.stop.signal)
+
+    def see_unkillable(self, service: Service) -> None:
+        """Take note of a process of the service that got SIGKILL and that the kernel does not let end."""
+        service.unkillable = None
+        if service.run_id is not None and service.run.rung == LAST_RUNG:
+            held = next(self._children.unkillable(service.run_id), None)
+            service.unkillable = None if held is None else explain.unkillable(*held)
 
     def kill(self, service: Service) -> None:
         """Go on ending the service's tree, and the command that was to stop it."""
@@ -211,8 +223,13 @@ class Performer:
                 self.outputs.due(name, pulse)
 
     def _helper_finished(self, finished: Finished) -> None:
-        if finished.order.errand in CHECKS:
+        order = finished.order
+        if order.errand in CHECKS:
             self._probes.finished(finished)
+        elif order.errand is Errand.STOP and finished.problem() is not None:
+            service = self._of_run.get(order.about or "")
+            if service is not None:
+                self._post(service, StopCommandFailed(self._clock()))
 
     def _line_matched(self, service: Service) -> None:
         self._post(service, Ready(self._clock()))
@@ -305,7 +322,7 @@ class Performer:
 
     def _emit(self, service: Service, event: str, fields: dict[str, object]) -> None:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):
-            problem, hint = explain.spawn_problem(service.run.cause, service.spec)
+            problem, hint = spawn_problem(service.run.cause, service.spec)
             fields.update(problem=f'cannot start "{service.spec.name}": {problem}', hint=hint)
         elif event == "service.not_ready":
             fields = {"pid": service.latest, "reason": self._readiness.problem(service), **fields}

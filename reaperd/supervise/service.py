@@ -24,6 +24,7 @@ class Service:
         report_fd: where the child says whether its exec worked, until it has said so.
         not_spawned: the stage that failed, from the child's report until the child is reaped.
         stuck: a kill that found new processes again and again.
+        unkillable: what is known of a process of it that does not end by SIGKILL, as of the latest look.
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         dropped: lines of its output that were dropped since the daemon started, because where they go failed.
@@ -42,6 +43,7 @@ class Service:
     report_fd: int | None = None
     not_spawned: NotSpawned | None = None
     stuck: bool = False
+    unkillable: str | None = None
     said: str | None = None
     next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()

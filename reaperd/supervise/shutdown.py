@@ -17,6 +17,7 @@ from typing import Final
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import SECOND_NS
 from reaperd.errors import Exit
+from reaperd.policy.stop import longest_ns
 from reaperd.policy.words import Cause, Exited, State
 from reaperd.supervise.perform import Ending
 from reaperd.supervise.supervisor import Supervisor
@@ -83,8 +84,8 @@ class Shutdown:
 
     def _stop_services(self) -> None:
         services = self._supervisor.services
-        longest_ns = max((service.spec.stop.timeout_ns for service in services.values()), default=0)
-        enough_ns = max(LEAST_NS, longest_ns + BEYOND_NS)
+        longest = max((longest_ns(service.spec.stop) for service in services.values()), default=0)
+        enough_ns = max(LEAST_NS, longest + BEYOND_NS)
         self._enter(Phase.SERVICES, enough_ns if self.timeout_ns is None else self.timeout_ns)
         # To ask one again that is on its way down already would hurry it.
         self._supervisor.stop([name for name in reversed(services) if not services[name].is_going_down()])

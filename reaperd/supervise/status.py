@@ -55,6 +55,8 @@ def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
     run, spec = service.run, service.spec
     if run.state is State.WAITING and run.awaits is Awaits.SCHEDULE:
         return explain.next_run(run, spec, service.next_run_ns)
+    if service.unkillable is not None:
+        return service.unkillable
     return explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
 
 

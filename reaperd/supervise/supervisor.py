@@ -11,6 +11,7 @@ unreaped children belongs to it.
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from reaperd.children.children import Ended
 from reaperd.kernel import wait
@@ -35,7 +36,10 @@ from reaperd.supervise.service import Service
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
 
-_TIMER_EVENTS: dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]] = {
+# A start takes some milliseconds, in which nobody else is served: the next ones come in the next turn.
+STARTS_A_TURN: Final = 16
+
+_TIMER_EVENTS: Final[dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]]] = {
     Timer.BACKOFF: BackoffOver,
     Timer.STABLE: Stable,
     Timer.GRACE: GraceOver,
@@ -48,6 +52,7 @@ class Supervisor:
 
     Attributes:
         wishes: what users want of which services.
+        moves: how often a service has changed its state.
     """
 
     def __init__(self, world: World) -> None:
@@ -59,7 +64,9 @@ class Supervisor:
         self._events: deque[tuple[Service, Event]] = deque()
         self.wishes = Wishes(self._performer, self._post, world)
         self._gates = self.wishes.gates
+        self.moves = 0
         self._look = False  # something died or is to be stopped: orphans may have come
+        self._starts_left = 0  # in this round of `settle`
         if world.children.emptied_fd is not None:
             world.poller.watch(world.children.emptied_fd, Emptied(world.children, self.look))
 
@@ -150,10 +157,12 @@ class Supervisor:
                 self._post(self.services[name], _TIMER_EVENTS[timer](now_ns))
 
     def look(self) -> None:
-        """Look for orphans now, which nothing announces while nobody dies, and for emptied runs this turn."""
+        """Look for what nothing announces: orphans while nobody dies, and who does not end by SIGKILL."""
         self._look = True
         self._adopt()
         self._look = True
+        for service in self._gates.emptying.values():
+            self._performer.see_unkillable(service)
 
     # --- decide and perform -----------------------------------------------------------------------------
 
@@ -161,7 +170,7 @@ class Supervisor:
     def more(self) -> bool:
         """Tell whether something goes on in the next turn, which must not wait."""
         # Events are left only where a part of `settle` raised: nothing else would wake the loop for them.
-        return self._performer.more or self._performer.helpers.more or bool(self._events)
+        return self._performer.more or self._performer.helpers.more or self._gates.more or bool(self._events)
 
     def end_outputs(self) -> None:
         """Pass on what services wrote last; the daemon is leaving."""
@@ -172,8 +181,9 @@ class Supervisor:
         return self._performer.helpers.run_ids()
 
     def settle(self) -> None:
-        """Decide and perform until quiet."""
+        """Decide and perform until quiet, but for starts beyond what one turn has time for."""
         self._look = self._look or self.more
+        self._starts_left = STARTS_A_TURN
         self._performer.more = self._performer.helpers.more = False
         while self._events or self._look:
             self._adopt()
@@ -207,6 +217,7 @@ class Supervisor:
         self._gates.file(service)
         if service.run.state is not before.state:
             service.since_wall_ns = self._wall()
+            self.moves += 1
         if (service.run.state, service.run.awaits) != (before.state, before.awaits):
             self._gates.moved.add(service.spec.name)
         if service.at_rest():
@@ -221,7 +232,9 @@ class Supervisor:
             self._post(service, asked(self._clock()))
         if stoppable:
             return  # what stops may be what others wait for: they come next
-        for service in self._gates.startable(self._tell_holds):
+        startable = self._gates.startable(self._starts_left, self._tell_holds)
+        self._starts_left -= len(startable)
+        for service in startable:
             self._post(service, RequirementsMet(self._clock()))
 
     def _tell_holds(self, service: Service, names: tuple[str, ...]) -> None:

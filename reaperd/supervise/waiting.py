@@ -6,6 +6,7 @@ from typing import Final
 
 from reaperd.config.spec import SECOND_NS
 from reaperd.loop.timers import Timers
+from reaperd.policy.stop import longest_ns
 from reaperd.supervise.service import Service
 from reaperd.supervise.settled import is_settled
 from reaperd.supervise.wishes import Wishes
@@ -26,7 +27,7 @@ class Waiting:
 def patience_ns(services: Iterable[Service]) -> int:
     """Return how long an ask may wait: for a stop and a start that take all the time that they are given."""
     specs = [spec for each in services for spec in (each.spec, each.next_spec) if spec is not None]
-    stop_ns = max((spec.stop.timeout_ns for spec in specs), default=0)
+    stop_ns = max((longest_ns(spec.stop) for spec in specs), default=0)
     ready_ns = max((spec.ready_timeout_ns for spec in specs if spec.ready is not None), default=0)
     return stop_ns + ready_ns + MARGIN_NS
 
@@ -49,6 +50,10 @@ class WaitingRoom:
         """Forget an ask whose client has gone."""
         self._waiting.pop(ticket, None)
         self._deadlines.cancel(ticket)
+
+    def holds(self, verb: str) -> bool:
+        """Tell whether an ask of this kind waits."""
+        return any(waiting.verb == verb for waiting in self._waiting.values())
 
     def next_ns(self) -> int | None:
         """Return the earliest deadline, None while nobody waits."""

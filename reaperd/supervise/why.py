@@ -22,7 +22,7 @@ def row(service: Service, wishes: Wishes, timers: Timers[Deadline], now_ns: int)
         "state": known["state"],
         "want": known["want"],
         "why": known["why"],
-        "last": None if service.run.cause is None else explain.cause_text(service.run.cause, service.spec),
+        "last": None if service.run.cause is None else explain.end_text(service.run, service.spec),
         "next": next_step(service, wishes),
         "held_by": _chain(service, wishes, timers, now_ns),
         "stops_after": list(wishes.gates.stops_after(service)),

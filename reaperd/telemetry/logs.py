@@ -1,6 +1,7 @@
 """The daemon's log: events with keys, as readable lines on a terminal and as JSON elsewhere.
 
-For the journal each line of JSON begins with its priority, such as `<6>`: sd-daemon(3).
+Where the journal reads our standard error, it gets entries with fields instead (`journal`). A line of JSON
+that is meant for it and goes elsewhere begins with its priority, such as `<6>`: sd-daemon(3).
 
 The only home of structlog. A log must never stop the daemon: a standard error that is full or broken
 loses lines, whose number is the key `dropped` of the next line that gets through.
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol, TextIO, cast
 
+from reaperd.telemetry import journal
 from reaperd.telemetry.deferred import deferred
+from reaperd.telemetry.journal import Journal
 from reaperd.telemetry.names import EVENTS
 
 with deferred("asyncio"):
@@ -102,18 +105,22 @@ def _line(text: str, start: str) -> bytes:
     return data + b"\n"
 
 
-def open_log(how: Format, level: str = "info", fd: int = 2) -> Log:
+def open_log(how: Format, level: str = "info", fd: int = 2, address: str = journal.SOCKET) -> Log:
     """Return the function that logs to `fd`, which stays the caller's.
 
     Args:
         how: what a line looks like.
         level: which lines are written: debug, info, warning or error, and what is worse.
         fd: where to.
+        address: where the journal takes entries, if it is what reads `fd`.
     """
-    sink = Sink(fd)
+    fitting = how if how is not Format.AUTO else _fitting(fd)
+    sink: Sink | Journal = Sink(fd)
+    if fitting is Format.JOURNAL and _reads_journal(fd) and journal.is_there(address):
+        sink = Journal(address)
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", sink)),
-        processors=_processors(how if how is not Format.AUTO else _fitting(fd), fd),
+        structlog.WriteLogger(cast("TextIO", sink)) if isinstance(sink, Sink) else _Entries(sink),
+        processors=_processors(fitting, fd) if isinstance(sink, Sink) else (_as_entry,),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
 
@@ -125,15 +132,28 @@ def open_log(how: Format, level: str = "info", fd: int = 2) -> Log:
     return log
 
 
+class _Entries:
+    """What structlog writes to: each level's method takes a finished entry."""
+
+    def __init__(self, sink: Journal) -> None:
+        self.debug = self.info = self.warning = self.error = sink.write
+
+
+def _as_entry(_logger: object, method: str, event: EventDict) -> bytes:
+    return journal.entry(_PRIORITIES[method], str(event.pop("event")), event)
+
+
 def _fitting(fd: int) -> Format:
     """Return what whoever reads `fd` can read best."""
     if os.isatty(fd):
         return Format.CONSOLE
+    return Format.JOURNAL if _reads_journal(fd) else Format.JSON
+
+
+def _reads_journal(fd: int) -> bool:
+    """Tell whether the journal is what reads `fd`: JOURNAL_STREAM, systemd.exec(5)."""
     found = os.fstat(fd)
-    journal = os.environ.get(
-        "JOURNAL_STREAM"
-    )  # what the journal reads, if it reads anything: systemd.exec(5)
-    return Format.JOURNAL if journal == f"{found.st_dev}:{found.st_ino}" else Format.JSON
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def _processors(how: Format, fd: int) -> Sequence[Processor]:

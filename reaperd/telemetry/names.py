@@ -10,6 +10,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     # name: (level, keys besides the common ones)
     "daemon.started": ("info", frozenset({"pid", "version", "services", "in_another_terminal"})),
     "daemon.reloaded": ("info", frozenset({"added", "removed", "changed", "needs_restart"})),
+    "daemon.not_told": ("warning", frozenset({"to", "problem"})),
     "daemon.reload_refused": ("error", frozenset({"problem", "hint"})),
     "daemon.stopping": ("info", frozenset({"cause"})),
     "daemon.hurried": ("warning", frozenset({"cause"})),
@@ -30,6 +31,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.spawn_failed": ("error", frozenset({"stage", "errno", "problem", "hint"})),
     "service.exited": ("info", frozenset({"pid", "code", "signal", "core", "out_of_memory"})),
     "service.stopping": ("info", frozenset({"pid"})),
+    "service.insisting": ("warning", frozenset({"pid"})),
     "service.killing": ("warning", frozenset({"pid"})),
     "service.stuck": ("error", frozenset()),
     "service.stopped": ("info", frozenset()),

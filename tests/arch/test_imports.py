@@ -14,6 +14,7 @@ LAYERS: Final = (
     ("entry",),
     ("cli",),
     ("daemon",),
+    ("announce",),
     ("verbs",),
     ("naming",),
     ("supervise", "control", "zombies", "scaling"),
@@ -185,4 +186,4 @@ def test_the_daemon_holds_no_library_that_it_does_not_need() -> None:
 
 def test_the_package_itself_imports_nothing_of_ours() -> None:
     """Importing `reaperd` costs nothing; it blocks signals before anything else where it becomes an init."""
-    assert {each.name for each in imports_of("reaperd")} <= {"sys", "_signal"}
+    assert {each.name for each in imports_of("reaperd")} <= {"sys", "posix", "_signal"}

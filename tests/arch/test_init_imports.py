@@ -9,7 +9,17 @@ from reaperd import pid1
 from tests.support.init_runs import PID1, PYTHON, ROOT
 
 ALWAYS = {"_signal", "posix", "sys", "time"}
-SELDOM = {"ctypes", "fcntl", "termios", "select", "_socket", "marshal", "_frozen_importlib_external"}
+SELDOM = {
+    "ctypes",
+    "fcntl",
+    "termios",
+    "select",
+    "_socket",
+    "marshal",
+    "binascii",
+    "zlib",
+    "_frozen_importlib_external",
+}
 FOR_TYPES = {"typing", "collections"}
 
 

@@ -87,7 +87,14 @@ command = ["sleep", "1001"]
             running.event("service.killing", service="stuck")
             running.ask("stop", "other")
             running.ask("start", "other")
-            assert running.row("stuck")["state"] == "stopping"
+            row = running.row("stuck")
+            assert row["state"] == "stopping"
+            assert row["why"].startswith(
+                f"SIGKILL sent, and pid {stuck} (sleep) cannot end: it is in state D"
+            )
+            (why,) = running.ask("why", "stuck")["items"]
+            assert why["why"] == row["why"]
+            assert running.row("other")["why"] == "before that: stopped as asked (ended by SIGTERM)"
         finally:
             write(f"{freezer}/freezer.state", "THAWED")
         running.event("service.stopped", service="stuck")

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.support.daemon import REST, Daemon, daemon, daemon_as_init, sh, sleeper
+from tests.support.daemon import REST, UNMEASURED, Daemon, daemon, daemon_as_init, sh, sleeper
 from tests.support.processes import need_root, state_of, system_python, wait_until
 
 AT_ONCE: Final = {"initial": "1ms", "max": "1ms", "jitter": 0}
@@ -50,6 +51,45 @@ def test_three_hundred_restarts_leave_no_trace(tmp_path: Path) -> None:
         assert len(Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text().split()) == 0
 
 
+# A daemon that tells, whenever it gets SIGUSR1, how many blocks of memory its objects take.
+TELLING: Final = """
+import gc, os, signal, sys
+def tell(_number, _frame):
+    gc.collect()
+    os.write(1, b"blocks %d\\n" % sys.getallocatedblocks())
+signal.signal(signal.SIGUSR1, tell)
+from reaperd import daemon
+sys.exit(daemon.main())
+"""
+
+
+def _restarted_down(reaperd: Daemon, times: int) -> tuple[int, int, int]:
+    """Let "web" be restarted so often in a row, stop it, and return what its daemon holds then."""
+    assert reaperd.pid, "it has started"
+    reaperd.ask("start", "web", wait=False)
+    enough = f"{times} restarts"
+    wait_until(lambda: reaperd.status("web")["failures"] >= times, enough, within_s=600)
+    reaperd.ask("stop", "web")
+    reaperd.send(signal.SIGUSR1)
+    return reaperd.hear_pid("blocks"), _descriptors(reaperd.pid), _memory_kib(reaperd.pid)
+
+
+@pytest.mark.parametrize("cgroups", [True, False], ids=["cgroups", "walks"])
+def test_ten_thousand_restarts_of_one_service_leave_no_trace(tmp_path: Path, cgroups: bool) -> None:  # noqa: FBT001 - a parameter
+    """Between the first five hundred and the last no table, no timer and no descriptor has grown."""
+    web = {"command": ["/bin/true"], "restart": "always", "backoff": AT_ONCE}
+    program = [sys.executable, "-c", TELLING, "--"]
+    times = 10_000 if cgroups else 1_000
+    with daemon(tmp_path, {"web": web}, program=program, prefix=UNMEASURED, cgroups=cgroups) as reaperd:
+        before = _restarted_down(reaperd, 500)
+        after = _restarted_down(reaperd, times - 500)
+        # One word kept of each restart would be as many blocks as there were restarts.
+        assert after[0] - before[0] < 200, f"blocks, descriptors and KiB: {before} became {after}"
+        assert after[1] == before[1]
+        assert after[2] - before[2] < 400
+        assert reaperd.status("web")["restarts"] >= times
+
+
 def test_failed_starts_leave_no_trace(tmp_path: Path) -> None:
     """Neither do children that never became their program."""
     with daemon(tmp_path, {"web": {"command": ["/no/such/program"], "backoff": AT_ONCE}}) as reaperd:
@@ -62,23 +102,47 @@ def test_failed_starts_leave_no_trace(tmp_path: Path) -> None:
         assert _descriptors(reaperd.pid) == before
 
 
-def test_two_hundred_services_start_crash_come_back_and_stop(tmp_path: Path) -> None:
-    """All at once, each time."""
-    names = [f"s{number}" for number in range(200)]
+def _up(reaperd: Daemon, names: list[str], restarts: int) -> bool:
+    items = reaperd.ask("status")["items"]
+    up = {item["name"] for item in items if (item["state"], item["restarts"]) == ("running", restarts)}
+    return up == set(names)
+
+
+def test_a_thousand_services_start_crash_come_back_and_stop(tmp_path: Path) -> None:
+    """All at once, each time; and the daemon answers all the while."""
+    names = [f"s{number}" for number in range(1000)]
     services = {name: sleeper(backoff={"initial": "10ms", "max": "20ms"}) for name in names}
-    with daemon(tmp_path, services) as reaperd:
-        first = {name: _running(reaperd, name) for name in names}
-        for pid in first.values():
-            os.kill(pid, signal.SIGKILL)
-        second = {name: _running(reaperd, name) for name in names}
-        assert not set(first.values()) & set(second.values())
+    with daemon(tmp_path, services, prefix=UNMEASURED) as reaperd:
+        few = _descriptors(reaperd.pid)
+        first = [item["state"] for item in reaperd.ask("status")["items"]]
+        assert first.count("running") < 1000, "it answers before all of them are up"
+        reaperd.ask("start", "all")
+        assert _up(reaperd, names, 0)
+        for item in reaperd.ask("status")["items"]:
+            os.kill(item["pid"], signal.SIGKILL)
+        wait_until(lambda: _up(reaperd, names, 1), "a thousand to come back", within_s=120)
+        assert all(item["state"] == "stopped" for item in reaperd.ask("stop", "all")["items"])
+        assert Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text() == ""
+        assert _descriptors(reaperd.pid) <= few
+        reaperd.ask("start", "all")
+        reaperd.end(within_s=120)
+
+
+def test_a_chain_of_a_thousand_starts_from_one_end_and_stops_from_the_other(tmp_path: Path) -> None:
+    """Each requires the one before it: a stop of the first takes all along, the last one first."""
+    names = [f"s{number}" for number in range(1000)]
+    needs = [{}, *({"requires": [name]} for name in names)]
+    services = {name: sleeper(**each) for name, each in zip(names, needs, strict=False)}
+    with daemon(tmp_path, services, prefix=UNMEASURED) as reaperd:
+        reaperd.ask("start", names[-1], within_s=240)
+        assert _up(reaperd, names, 0)
+        started = [item["pid"] for item in reaperd.ask("status")["items"]]
+        assert started == sorted(started)
+        reaperd.ask("stop", names[0], within_s=240)
         items = reaperd.ask("status")["items"]
-        assert {item["name"]: item["pid"] for item in items} == second
-        assert {item["restarts"] for item in items} == {1}
-        assert all(item["ok"] for item in reaperd.ask("stop", "all")["items"])
-        assert all(state_of(pid) is None for pid in second.values())
-        assert all(item["ok"] for item in reaperd.ask("start", "all")["items"])
-        reaperd.end(within_s=60)
+        assert {item["state"] for item in items} == {"stopped"}
+        since = [item["since"] for item in items]
+        assert since == sorted(since, reverse=True)
 
 
 # --- as PID 1 -------------------------------------------------------------------------------------------

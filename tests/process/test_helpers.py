@@ -43,25 +43,69 @@ def test_a_stop_command_stops_in_place_of_the_signal(tmp_path: Path) -> None:
 
 
 def test_a_stop_command_that_hangs_is_killed_with_the_service(tmp_path: Path) -> None:
-    """Once the stop's time is over, both trees go."""
+    """Once the times of the command and of the signal are over, both trees go."""
     mark = uuid4().hex
-    text = service("web", ["sleep", "1000"], stop={"command": sleeper(mark), "timeout": "300ms"})
-    with daemon(tmp_path, text) as running:
+    deaf = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+    stop = {"command": sleeper(mark), "timeout": "300ms"}
+    with daemon(tmp_path, service("web", deaf, stop=stop, ready={"log": "up"})) as running:
         running.event("service.running")
         running.ask("stop", "web")
+        running.event("service.insisting")
         running.event("service.killing")
         assert running.event("service.exited")["signal"] == signal.SIGKILL
         wait_none(mark)
 
 
-def test_a_stop_command_that_fails_is_told(tmp_path: Path) -> None:
-    """Its problem stands in the log, and the stop goes on to the next rung."""
-    stop = {"command": ["false"], "timeout": "300ms"}
+@pytest.mark.parametrize(
+    ("command", "event"), [("false", "helper.failed"), ("/no/such/program", "helper.not_spawned")]
+)
+def test_a_stop_command_that_fails_is_followed_by_the_signal_at_once(
+    tmp_path: Path, command: str, event: str
+) -> None:
+    """Its problem stands in the log, and nobody waits until its time is over."""
+    stop = {"command": [command], "timeout": "1h", "signal": "INT"}
+    trap = "trap 'exit 5' INT; echo up; while :; do sleep 0.05; done"
+    with daemon(tmp_path, service("web", trap, stop=stop, ready={"log": "up"})) as running:
+        running.event("service.running")
+        running.ask("stop", "web")
+        running.event(event, errand="stop")
+        running.event("service.insisting")
+        assert running.event("service.exited")["code"] == 5
+        assert not running.events("service.killing")
+
+
+def test_a_stop_command_that_does_nothing_is_followed_by_the_signal_in_time(tmp_path: Path) -> None:
+    """It ended well, and so the service had the rest of the time to act on it."""
+    stop = {"command": ["true"], "timeout": "300ms"}
     with daemon(tmp_path, service("web", ["sleep", "1000"], stop=stop)) as running:
         running.event("service.running")
         running.ask("stop", "web")
-        assert running.event("helper.failed", errand="stop")["problem"] == "exited with 1"
-        assert running.event("service.exited")["signal"] == signal.SIGKILL
+        assert running.event("service.exited")["signal"] == signal.SIGTERM
+        events = [each["event"] for each in running.log]
+        assert events.index("helper.ended") < events.index("service.insisting")
+        assert "service.killing" not in events
+
+
+def test_an_orphan_that_comes_while_the_stop_command_works_gets_no_signal(tmp_path: Path) -> None:
+    """Nor does anybody else: what ends them is the command's business."""
+    script = (
+        "trap 'echo told' TERM; trap 'go=1' USR1; echo up; while [ -z $go ]; do sleep 0.05; done; "
+        "(setsid sleep 1000 &); (setsid true &); echo orphaned; while :; do sleep 0.05; done"
+    )
+    gate = tmp_path / "gate"
+    end = f"kill -USR1 $MAINPID; while [ ! -e {gate} ]; do sleep 0.05; done; kill -KILL $MAINPID"
+    stop = {"command": ["sh", "-c", end], "timeout": "1h"}
+    said = tmp_path / "said"
+    text = service("web", f"exec >{said}; {script}", stop=stop)
+    with daemon(tmp_path, text) as running:
+        wait_until(lambda: said.exists() and "up" in said.read_text(), "the service to be up")
+        running.ask("stop", "web", wait=False)
+        running.event("orphan.adopted", service="web")
+        wait_until(lambda: "orphaned" in said.read_text(), "its orphans")
+        running.ask("status")
+        gate.touch()
+        running.event("service.stopped")
+        assert "told" not in said.read_text()
 
 
 def test_the_next_run_does_not_meet_the_stop_command_of_the_last(tmp_path: Path) -> None:
@@ -83,6 +127,9 @@ def test_a_second_stop_hurries_the_stop_command_too(tmp_path: Path) -> None:
         running.event("service.running")
         running.ask("stop", "web", wait=False)
         wait_until(lambda: alive(mark) != [], "the stop command")
+        running.ask("stop", "web", wait=False)
+        assert running.event("service.exited")["signal"] == signal.SIGTERM
+        assert alive(mark), "the signal is the next rung, and the command may go on beside it"
         running.ask("stop", "web")
         wait_none(mark)
 

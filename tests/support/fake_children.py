@@ -52,6 +52,7 @@ class FakeChildren:
         self._clock = clock
         self._pids = count(100)
         self._reaped: list[Ended] = []
+        self.told: set[str] = set()  # runs whose tree as a whole got a signal
         self._adopted: list[Adopted] = []
 
     def as_children(self) -> Children:
@@ -130,6 +131,7 @@ class FakeChildren:
 
     def signal(self, run_id: str, number: int) -> None:
         """Note the signal at each process of the run."""
+        self.told.add(run_id)
         for child in self._of(run_id):
             child.signals.append(number)
 
@@ -139,8 +141,8 @@ class FakeChildren:
         self.alive[pid].signals.append(number)
 
     def signal_newcomers(self, run_id: str, number: int) -> None:
-        """Note it at each one that has not got it yet."""
-        for child in self._of(run_id):
+        """Note it at each one that has not got it yet, if the tree has."""
+        for child in self._of(run_id) if run_id in self.told else ():
             if number not in child.signals:
                 child.signals.append(number)
 

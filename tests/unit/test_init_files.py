@@ -67,7 +67,25 @@ def test_the_entrypoint_line_is_json(source: Path) -> None:
     assert words[1:] == ["-I", "-S", odd, "--"]
 
 
-def test_a_mask_survives_its_way_through_the_command_line() -> None:
-    """The caller's mask is handed from one stage to the next as one word."""
-    for mask in (frozenset[int](), frozenset({1, 15, 34, 64}), pid1.ALL):
-        assert pid1.text_to_mask(pid1.mask_to_text(mask)) == mask
+def test_what_the_first_stage_knows_survives_its_way_through_the_command_line() -> None:
+    """All that the second stage cannot find out is handed over as one word, whatever it is."""
+    for place in pid1.PLACES:
+        one = pid1.Init(pid1.Options(), frozenset(), 1)
+        one.main, one.placement, one.in_foreground = 17, place, True
+        one.stop_as = dict.fromkeys(pid1.STOPPING, 19)
+        one.found_at_start = frozenset({5, 6})
+        one.early = [(15, 0, 99), (10, -1, 7)]
+        *parts, origin = pid1.knowledge(one, "/odd:path,\udcff/tini").split(b":", 3)
+        other = pid1.Init(pid1.Options(), frozenset(), 1)
+        pid1.learn(other, parts)
+        for name in ("main", "placement", "in_foreground", "stops_with_main", "stop_as", "early"):
+            assert getattr(other, name) == getattr(one, name), name
+        assert other.found_at_start == one.found_at_start
+        assert origin == b"/odd:path,\xff/tini"
+
+
+@pytest.mark.parametrize("word", [b"", b"1", b"1:2:3", b"a,0,0::", b"1,9,0::", b"1,0,0::1,2"])
+def test_what_the_first_stage_has_not_said_is_refused(word: bytes) -> None:
+    """Anything else in place of that word is an error, not a crash."""
+    with pytest.raises((ValueError, IndexError)):
+        pid1.learn(pid1.Init(pid1.Options(), frozenset(), 1), word.split(b":"))

@@ -10,6 +10,7 @@ from reaperd.config.spec import (
     Overlap,
     Restart,
     Schedule,
+    Scope,
     ServiceSpec,
     Stop,
     TcpCheck,
@@ -65,6 +66,7 @@ ASKED: list[Action] = [*QUIET, Signal(15), ARM_GRACE]
 CAREFUL = replace(SPEC, ready=DelayCheck(S), ready_timeout_ns=7 * S, health=Health(TcpCheck("localhost", 80)))
 TIMED = replace(SPEC, schedule=Schedule(Every(60 * S)))
 PATIENT = replace(SPEC, schedule=Schedule(Every(60 * S), Overlap.QUEUE))
+COMMANDED = replace(SPEC, stop=Stop(signal=2, timeout_ns=5 * S, command=("bye",), scope=Scope.MAIN))
 HOOKED = replace(SPEC, on_exit=("bye",), on_failure=("page",))
 UNWELL = Unhealthy("no answer")
 BACK_OFF = ArmTimer(Timer.BACKOFF, NOW + S)

@@ -5,10 +5,11 @@ import pytest
 
 from reaperd.config.spec import (
     Restart,
+    Scope,
     ServiceSpec,
 )
 from reaperd.policy.decide import IGNORED, RESTING, TABLE, decide
-from reaperd.policy.stop import LAST_RUNG
+from reaperd.policy.stop import FIRST_RUNG, LAST_RUNG, SIGNAL_RUNG
 from reaperd.policy.words import (
     Action,
     After,
@@ -20,6 +21,7 @@ from reaperd.policy.words import (
     CancelSchedule,
     CancelTimer,
     CheckFailed,
+    Emit,
     EndChecks,
     Event,
     Exited,
@@ -35,6 +37,7 @@ from reaperd.policy.words import (
     RestartAsked,
     Run,
     RunHook,
+    RunStopCommand,
     ScheduleDue,
     Signal,
     Spawned,
@@ -43,16 +46,19 @@ from reaperd.policy.words import (
     StartAsked,
     State,
     StopAsked,
+    StopCommandFailed,
     Timer,
     TreeEmpty,
     Want,
     WatchHealth,
 )
 from tests.unit.policy.cases import (
+    ARM_GRACE,
     ARM_STABLE,
     ASKED,
     BACK_OFF,
     CAREFUL,
+    COMMANDED,
     CRASHED,
     DUE,
     HOOKED,
@@ -162,6 +168,14 @@ ROWS: list[Row] = [
         GraceOver(NOW),
         State.STOPPING,
         [CancelTimer(Timer.GRACE), Kill()],
+    ),
+    (
+        "stopping, command failed",
+        COMMANDED,
+        up(State.STOPPING),
+        StopCommandFailed(NOW),
+        State.STOPPING,
+        [Signal(2, Scope.MAIN), ARM_GRACE],
     ),
     ("stopping, main exited", SPEC, up(State.STOPPING), MainExited(KILLED, NOW), State.STOPPING, []),
     ("stopping, spawn failed", SPEC, up(State.STOPPING), SpawnFailed(MISSING, NOW), State.STOPPING, []),
@@ -375,15 +389,82 @@ def test_a_second_stop_is_the_next_rung_and_a_third_has_none() -> None:
     assert run.rung == LAST_RUNG
 
 
+def _rungs(*events: Event) -> list[list[Action]]:
+    """Return what follows from each event in turn, in the stop of a service with a stop command."""
+    run = up(State.RUNNING)
+    steps: list[list[Action]] = []
+    for event in events:
+        run, actions = decide(run, event, COMMANDED)
+        steps.append([each for each in actions if not isinstance(each, EndChecks | CancelTimer | Emit)])
+    return steps
+
+
+def _grace(at_ns: int) -> ArmTimer:
+    return ArmTimer(Timer.GRACE, at_ns + 5 * S)
+
+
+def test_a_stop_command_that_fails_is_followed_by_the_signal_and_that_by_sigkill() -> None:
+    """Each with its own time."""
+    later = NOW + S
+    assert _rungs(StopAsked(NOW), StopCommandFailed(later), GraceOver(later + 5 * S)) == [
+        [RunStopCommand(), _grace(NOW)],
+        [Signal(2, Scope.MAIN), _grace(later)],
+        [Kill()],
+    ]
+
+
+def test_a_stop_command_that_does_not_help_in_time_is_followed_by_the_signal() -> None:
+    """Whether it ended well or still works; a failure that comes only now changes nothing any more."""
+    late = NOW + 5 * S
+    assert _rungs(StopAsked(NOW), GraceOver(late), StopCommandFailed(late), StopAsked(late)) == [
+        [RunStopCommand(), _grace(NOW)],
+        [Signal(2, Scope.MAIN), _grace(late)],
+        [],
+        [Kill()],
+    ]
+
+
+def test_a_grace_that_ended_with_its_rung_does_not_end_the_next() -> None:
+    """A command may fail, or the main process end, in the very turn in which the time was over."""
+    late = NOW + 5 * S
+    assert _rungs(StopAsked(NOW), StopCommandFailed(late), GraceOver(late))[2] == []
+    assert _rungs(StopAsked(NOW), MainExited(OK, late), GraceOver(late))[1:] == [
+        [Signal(2), _grace(late)],
+        [],
+    ]
+
+
+def test_who_was_stopped_as_asked_is_known_until_it_ends_otherwise() -> None:
+    """So that nobody takes the signal of a stop for a crash."""
+    running = up(State.RUNNING)
+    for ask in (StopAsked(NOW), RestartAsked(NOW)):
+        stopping, _ = decide(running, ask, SPEC)
+        ended, _ = decide(stopping, MainExited(Exited(signal=15), NOW), SPEC)
+        assert (ended.as_asked, ended.cause) == (True, Exited(signal=15))
+        otherwise: list[tuple[State, Event]] = [
+            (State.RUNNING, MainExited(KILLED, NOW)),
+            (State.RUNNING, CheckFailed(UNWELL, NOW)),
+            (State.STARTING, SpawnFailed(MISSING, NOW)),
+            (State.STARTING, ReadyLate(NOW)),
+        ]
+        for state, end in otherwise:
+            assert not decide(replace(ended, state=state), end, SPEC)[0].as_asked
+
+
 def test_each_stop_begins_at_the_first_rung() -> None:
     """A run that had to be killed does not make the next stop ruthless."""
     killed = up(State.STOPPING, rung=LAST_RUNG, after=After.START)
     waiting, _ = decide(killed, TreeEmpty(NOW), SPEC)
     started, _ = decide(waiting, RequirementsMet(NOW), SPEC)
     running, _ = decide(started, Spawned(NOW), SPEC)
-    for event in (StopAsked(NOW), RestartAsked(NOW), MainExited(OK, NOW)):
+    rungs: dict[Event, int] = {
+        StopAsked(NOW): FIRST_RUNG,
+        RestartAsked(NOW): FIRST_RUNG,
+        MainExited(OK, NOW): SIGNAL_RUNG,
+    }
+    for event, rung in rungs.items():
         stopping, actions = decide(running, event, SPEC)
-        assert stopping.rung == 0
+        assert stopping.rung == rung
         assert Signal(15) in actions
 
 

@@ -57,6 +57,7 @@ from reaperd.policy.words import (
     StartAsked,
     State,
     StopAsked,
+    StopCommandFailed,
     Timer,
     TreeEmpty,
     Unhealthy,
@@ -221,6 +222,13 @@ class Life(RuleBasedStateMachine):
         self.queue.append(MainExited(cause, self.now_ns))
         if ask is not None:
             self.queue.append(ask(self.now_ns))
+        self.settle()
+
+    @precondition(lambda self: self.run.state is State.STOPPING and self.spec.stop.command)
+    @rule()
+    def its_stop_command_fails(self) -> None:
+        """On whatever rung the stop is by now."""
+        self.queue.append(StopCommandFailed(self.now_ns))
         self.settle()
 
     @precondition(lambda self: self.main == "running")

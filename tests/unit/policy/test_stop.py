@@ -36,7 +36,6 @@ def test_who_has_had_the_signal_does_not_get_it_again() -> None:
     """Only where the first rung did not ask the whole tree does the end of the main process ask the rest."""
     assert main_gone(Stop()) == ()
     assert main_gone(Stop(2, scope=Scope.GROUP)) == main_gone(Stop(2, scope=Scope.MAIN)) == (Signal(2),)
-    assert main_gone(Stop(2, command=COMMAND)) == (Signal(2),)
 
 
 def test_the_last_rung_kills_and_has_no_deadline() -> None:

@@ -186,7 +186,7 @@ def test_a_stop_command_stands_for_the_signal() -> None:
     spec = replace(SPEC, stop=Stop(command=("bye",), timeout_ns=5 * S))
     run, actions = decide(up(State.RUNNING), StopAsked(NOW), spec)
     assert effects(actions) == [*QUIET, RunStopCommand(), ARM_GRACE]
-    assert effects(decide(run, MainExited(OK, NOW), spec)[1]) == [Signal(15)]
+    assert effects(decide(run, MainExited(OK, NOW), spec)[1]) == [Signal(15), ARM_GRACE]
 
 
 def test_a_narrow_scope_widens_when_the_main_process_has_ended() -> None:

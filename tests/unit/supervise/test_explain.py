@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reaperd.config.spec import Restart, ServiceSpec, Stop
-from reaperd.policy.stop import LAST_RUNG
+from reaperd.policy.stop import LAST_RUNG, SIGNAL_RUNG
 from reaperd.policy.words import Cause, Exited, NotSpawned, Run, State, Want
-from reaperd.supervise.explain import cause_text, spawn_problem, why
+from reaperd.supervise.explain import cause_text, unkillable, why
+from reaperd.supervise.spawn_problem import spawn_problem
 
 S = 1_000_000_000
 SPEC = ServiceSpec("web", ("/srv/web", "-x"), restart=Restart.ON_FAILURE, stop=Stop(signal=15))
@@ -55,6 +56,11 @@ def test_how_it_ended(cause: Cause | None, text: str) -> None:
         (Run(state=State.STARTING, cause=Exited(signal=9)), "before that: ended by SIGKILL"),
         (Run(state=State.STOPPING), None),
         (Run(state=State.STOPPING, rung=LAST_RUNG), "SIGTERM was not enough; SIGKILL sent"),
+        (Run(state=State.STOPPING, rung=SIGNAL_RUNG), None),
+        (
+            Run(state=State.RUNNING, cause=Exited(signal=15), as_asked=True),
+            "before that: stopped as asked (ended by SIGTERM)",
+        ),
         (Run(state=State.EXITED, cause=Exited(code=0)), "exited with 0; restart = on-failure"),
         (Run(state=State.FAILED, cause=Exited(code=1)), "exited with 1; restart = on-failure"),
     ],
@@ -85,6 +91,30 @@ def test_a_tree_that_cannot_be_killed_says_what_to_do() -> None:
     assert sentence == "its processes fork faster than they can be stopped; stop it again to go on trying"
 
 
+def test_a_stop_that_went_beyond_its_command_says_so() -> None:
+    """And only while the signal has its time."""
+    commanded = replace(SPEC, stop=Stop(command=("bye",)))
+    run = Run(state=State.STOPPING, rung=SIGNAL_RUNG, as_asked=True)
+    assert (
+        why(run, commanded, now_ns=0, next_ns=None, stuck=False) == "after its stop command SIGTERM was sent"
+    )
+
+
+@pytest.mark.parametrize(
+    ("channel", "end"),
+    [
+        ("kernel_clone", "(waits in the kernel at kernel_clone), where no signal reaches it; it ends once"),
+        ("__refrigerator", "at __refrigerator), where no signal reaches it; its cgroup is frozen: thaw that"),
+        (None, "(waits in the kernel), where no signal reaches it; it ends once that wait is over"),
+    ],
+)
+def test_who_cannot_be_killed_is_named_with_what_it_waits_for(channel: str | None, end: str) -> None:
+    """Its pid and name, its state, and the function of the kernel where that is known."""
+    sentence = unkillable(4711, "nfs", channel)
+    assert sentence.startswith("SIGKILL sent, and pid 4711 (nfs) cannot end: it is in state D")
+    assert end in sentence
+
+
 STAGES = st.sampled_from(["fork", "session", "user", "directory", "exec"])
 CAUSES = st.one_of(
     st.none(),
@@ -96,7 +126,7 @@ CAUSES = st.one_of(
 )
 
 
-@given(CAUSES, st.sampled_from(State), st.sampled_from(Want), st.integers(0, 1), st.booleans())
+@given(CAUSES, st.sampled_from(State), st.sampled_from(Want), st.integers(0, LAST_RUNG), st.booleans())
 def test_there_is_a_sentence_for_everything(
     cause: Cause | None,
     state: State,
@@ -136,7 +166,7 @@ def test_a_name_that_path_does_not_have() -> None:
     assert hint_for("web", errno.ENOENT) == "not in PATH (service.web.command)"
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOEXEC, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOEXEC, errno.EIO])
 def test_a_name_that_was_found_is_not_said_to_be_missing(number: int) -> None:
     """What failed then was something else."""
     assert hint_for("web", number) is None

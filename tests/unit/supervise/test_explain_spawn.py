@@ -10,7 +10,8 @@ import pytest
 from reaperd.children.child import STAGES
 from reaperd.config.spec import Limit, ServiceSpec
 from reaperd.policy.words import Exited, NotSpawned
-from reaperd.supervise.explain import cause_text, spawn_problem
+from reaperd.supervise.explain import cause_text
+from reaperd.supervise.spawn_problem import spawn_problem
 
 SPEC: Final = ServiceSpec(
     "web", ("/no/such",), user="www", group="wheel", directory="/srv", nice=-5, oom_score_adj=-500

@@ -91,12 +91,12 @@ def test_who_waits_is_released_when_nothing_holds_it() -> None:
     enter(gates, services["web"], State.WAITING, awaits=Awaits.REQUIREMENTS)
     enter(gates, services["db"], State.STARTING)
     for _ in range(2):
-        assert gates.startable(lambda _service, holds: told.append(holds)) == []
+        assert gates.startable(9, lambda _service, holds: told.append(holds)) == []
     assert told == [("db",)]
     enter(gates, services["db"], State.RUNNING)
-    assert gates.startable(lambda _service, holds: told.append(holds)) == [services["web"]]
+    assert gates.startable(9, lambda _service, holds: told.append(holds)) == [services["web"]]
     gates.queue(services["db"], RestartAsked)
-    assert gates.startable(lambda _service, holds: told.append(holds)) == []
+    assert gates.startable(9, lambda _service, holds: told.append(holds)) == []
 
 
 def test_who_waits_for_one_that_does_not_come_is_stranded() -> None:
