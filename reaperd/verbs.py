@@ -15,7 +15,7 @@ from reaperd.errors import ReaperdError
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
-from reaperd.supervise import reload, status, why
+from reaperd.supervise import reload, status, tracking, why
 from reaperd.supervise.settled import is_well
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
@@ -103,7 +103,13 @@ class Verbs:
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
         rows = status.rows(services, wishes.gates, timers, now_ns)
         unclaimed = self._world.children.unclaimed()
-        return Answer(200, {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed})
+        return Answer(
+            200,
+            {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed, "tracking": self._tracking()},
+        )
+
+    def _tracking(self) -> dict[str, object]:
+        return tracking.row(self._world.children.tracker.standing(), self.config.daemon.heal_interval_ns)
 
     # --- acting -----------------------------------------------------------------------------------------
 

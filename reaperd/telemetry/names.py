@@ -51,6 +51,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "output.not_rotated": ("error", frozenset({"to", "problem"})),
     "output.lost": ("error", frozenset({"to", "lines", "problem"})),
     "notify.ignored": ("warning", frozenset({"pid", "uid", "reason", "count"})),
+    "tracking.failed": ("error", frozenset({"error"})),
     "orphan.adopted": ("info", frozenset({"pid", "name"})),
     "orphans.reaped": ("info", frozenset({"count", "orphans", "services"})),
 }

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from reaperd.config.spec import SECOND_NS, Track
 from reaperd.errors import KernelError
 from reaperd.kernel.procconn import MOST, Connector
 from reaperd.model import Change, Process, ProcessTable, Seen
@@ -29,11 +30,20 @@ from reaperd.track import look
 from reaperd.track.graves import Graves
 from reaperd.track.replay import Replay
 
-SECOND_NS: Final = 1_000_000_000
 RESYNC_NS: Final = SECOND_NS  # at least between the begins of two looks that losses ask for
 _MOST_DRAINED: Final = 64  # batches thrown away in one turn
 
 Follower = Callable[[tuple[Change, ...]], None]
+
+
+def connect(*, wanted: bool) -> tuple[Connector | None, str | None]:
+    """Return the process connector, or why there is none."""
+    if not wanted:
+        return None, "it is switched off"
+    try:
+        return Connector(), None
+    except KernelError as error:
+        return None, error.message
 
 
 class Source(Enum):
@@ -41,13 +51,6 @@ class Source(Enum):
 
     CONNECTOR = "connector"
     LOOKS = "looks"
-
-
-class Scope(Enum):
-    """Who is in the model."""
-
-    DESCENDANTS = "descendants"
-    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Standing:
         is_dirty: messages were lost, and no look has been taken since.
     """
 
-    scope: Scope
+    scope: Track
     source: Source
     why_not: str | None
     processes: int
@@ -92,6 +95,7 @@ class Tracker:
     __slots__ = (
         "_connector",
         "_followers",
+        "_has_more",
         "_is_dirty",
         "_is_draining",
         "_lag_ns",
@@ -109,7 +113,7 @@ class Tracker:
 
     def __init__(
         self,
-        scope: Scope = Scope.DESCENDANTS,
+        scope: Track = Track.DESCENDANTS,
         connector: Connector | None = None,
         why_not: str | None = None,
     ) -> None:
@@ -122,7 +126,7 @@ class Tracker:
         """
         us = look.read(os.getpid())
         assert us is not None, "this process is running"
-        root = Seen(pid=0, ppid=0, pgid=0, sid=0, start_time=0, comm="kernel") if scope is Scope.ALL else us
+        root = Seen(pid=0, ppid=0, pgid=0, sid=0, start_time=0, comm="kernel") if scope is Track.ALL else us
         self.table = ProcessTable(root, us.pid)
         self.graves = Graves()
         self._scope = scope
@@ -130,6 +134,7 @@ class Tracker:
         self._why_not = why_not
         self._followers: list[Follower] = []
         self._replay = Replay(self.table, self.graves, self.tell)
+        self._has_more = False
         self._is_draining = False
         self._is_dirty = False
         self._messages = self._losses = self._looks = 0
@@ -150,6 +155,11 @@ class Tracker:
     def fd(self) -> int | None:
         """Polls readable when `hear` has something to do; None without a connector."""
         return None if self._connector is None else self._connector.fd
+
+    @property
+    def has_more(self) -> bool:
+        """Whether messages were left over when `hear` last had done its share."""
+        return self._has_more
 
     # --- following --------------------------------------------------------------------------------------
 
@@ -178,11 +188,12 @@ class Tracker:
         if self._connector is None:
             return False
         heard = self._connector.read()
+        self._has_more = len(heard.events) == MOST
         if heard.is_lossy:
             self._losses += 1
             self._is_draining = True
         if self._is_draining:
-            self._drain(is_empty=len(heard.events) < MOST)
+            self._drain(is_empty=not self._has_more)
             return True
         if not heard.events:
             return False
@@ -198,9 +209,10 @@ class Tracker:
     def _drain(self, *, is_empty: bool) -> None:
         """Throw messages away until there is none: until then more may be lost without another word."""
         assert self._connector is not None
+        self._has_more = True
         for _ in range(_MOST_DRAINED):
             if is_empty:
-                self._is_draining = False
+                self._has_more = self._is_draining = False
                 self._is_dirty = True
                 return
             heard = self._connector.read()
@@ -239,7 +251,7 @@ class Tracker:
         self._look_ns = self._replay.settled_ns - began_ns
 
     def _look(self) -> list[Seen]:
-        if self._scope is Scope.ALL or self._connector is not None:
+        if self._scope is Track.ALL or self._connector is not None:
             return list(look.everybody())
         seen = list(look.below(self.table.home))
         found = {one.pid for one in seen}
@@ -272,9 +284,16 @@ class Tracker:
             self._is_dirty or self._is_draining,
         )
 
-    def close(self) -> None:
-        """Close every descriptor."""
-        self.graves.close()
+    def disconnect(self, why: str) -> None:
+        """Go on without the connector, by looks alone, for a reason that people are told."""
         if self._connector is not None:
             self._connector.close()
             self._connector = None
+            self._why_not = why
+            self._is_draining = False
+            self._is_dirty = True
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self.graves.close()
+        self.disconnect("the daemon is leaving")

@@ -283,6 +283,7 @@ def daemon(
     environment: Mapping[str, str] | None = None,
     cgroups: bool = True,
     ends: bool = True,
+    settings: Mapping[str, object] | None = None,
 ) -> Iterator[Daemon]:
     """Start a daemon in `directory` that has these services, and end it on the way out.
 
@@ -293,9 +294,10 @@ def daemon(
         program: its command, but for the configuration.
         environment: variables besides our own.
         cgroups: each run may have a cgroup, where the machine lets it; else processes are told apart without.
+        settings: further keys of [daemon].
         ends: on the way out, if it has not ended yet, it has to by SIGTERM, with nobody left behind.
     """
-    (directory / "reaperd.toml").write_text(toml(directory, services, cgroups=cgroups))
+    (directory / "reaperd.toml").write_text(toml(directory, services, cgroups=cgroups, settings=settings))
     never = directory / "never"
     if not never.exists():
         os.mkfifo(never)
@@ -324,9 +326,15 @@ def daemon_as_init(directory: Path, services: Services, program: Sequence[str] =
 # --- configurations -------------------------------------------------------------------------------------
 
 
-def toml(directory: Path, services: Services, *, cgroups: bool = True) -> str:
+def toml(
+    directory: Path,
+    services: Services,
+    *,
+    cgroups: bool = True,
+    settings: Mapping[str, object] | None = None,
+) -> str:
     """Return the text of a configuration whose daemon keeps to `directory`; dollars are the programs' own."""
-    keys = {"socket": str(directory / "c.sock"), "state_dir": str(directory / "state")}
+    keys = {"socket": str(directory / "c.sock"), "state_dir": str(directory / "state"), **(settings or {})}
     parts = [_table("daemon", keys if cgroups else {**keys, "cgroup": "no"})]
     for name, service in services.items():
         expanded = {key: _undollared(value) if key in EXPANDED else value for key, value in service.items()}

@@ -165,13 +165,14 @@ class Director:
         check(self.table)
 
     def _follow(self) -> bool:
+        """Do one turn's work; say whether there was more than that."""
         self.tracker.bury()
-        has_heard = self.tracker.hear()
+        self.tracker.hear()
         due_ns = self.tracker.due_ns
         if due_ns is not None and due_ns <= time.monotonic_ns():
             self.tracker.refresh()
             return True
-        return has_heard or due_ns is not None
+        return self.tracker.has_more or due_ns is not None
 
     def _look_somehow(self) -> None:
         """Look at one process and those below it, or at all in any order, or as the tracker does."""
@@ -223,7 +224,7 @@ class Director:
     def _compare(self) -> None:
         deadline = time.monotonic() + _WITHIN_S
         while self._follow():
-            assert time.monotonic() < deadline, "it is calm, and messages still come"
+            assert time.monotonic() < deadline, "it is calm, and there is still more to follow"
             self._poll.poll(50)
         if self.tracker.fd is not None:
             self._compare_with(list(look.below(os.getpid())), but_groups=True)
