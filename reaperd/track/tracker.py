@@ -25,7 +25,7 @@ from typing import Final
 from reaperd.config.spec import SECOND_NS, Track
 from reaperd.errors import KernelError
 from reaperd.kernel.procconn import MOST, Connector
-from reaperd.model import Change, Process, ProcessTable, Seen
+from reaperd.model import Change, Process, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
 from reaperd.track.replay import Replay
@@ -174,6 +174,10 @@ class Tracker:
     def tell(self, changes: tuple[Change, ...]) -> None:
         """Tell everybody who follows what has changed."""
         if changes:
+            if self._connector is not None:
+                for change in changes:
+                    if isinstance(change, Reaped):
+                        self._replay.departed(change.key.pid)
             for follower in self._followers:
                 follower(changes)
 
@@ -196,6 +200,7 @@ class Tracker:
             self._drain(is_empty=not self._has_more)
             return True
         if not heard.events:
+            self._replay.caught_up()
             return False
         self._messages += len(heard.events)
         try:
@@ -203,6 +208,8 @@ class Tracker:
         except KernelError:
             self._is_dirty = True  # what was not followed has to be looked for
             raise
+        if not self._has_more:
+            self._replay.caught_up()
         self._lag_ns = max(0, time.monotonic_ns() - heard.events[0][2])
         return True
 
