@@ -8,7 +8,7 @@ import pytest
 from reaperd.errors import KernelError
 from reaperd.kernel.procconn import Connector
 from tests.support.daemon import Daemon, daemon, sh, sleeper
-from tests.support.processes import wait_until
+from tests.support.processes import state_of, wait_until
 
 # Leaves an orphan, which nothing announces: whoever was its parent is reaped by its own.
 ESCAPING: Final = "sh -c '(sleep 1000 & echo $! >escaped) & wait'; exec sleep 1000"
@@ -65,3 +65,15 @@ def test_a_daemon_can_follow_the_whole_machine(tmp_path: Path) -> None:
         assert told["processes"] > 3
         reaperd.ask("stop", "web")
         wait_until(lambda: reaperd.status("web")["state"] == "stopped", "the service to be stopped")
+
+
+def test_an_orphan_without_any_mark_is_known_by_its_birth(tmp_path: Path) -> None:
+    """No cgroup, no marker, a session of its own, its parents gone: it was heard of when it was forked."""
+    need_connector()
+    escape = '(setsid sh -c "echo nameless \\$\\$; exec sleep 1000" &)'
+    script = f"setsid env -i sh -c '{escape}' & wait; exec sleep 1000"
+    with daemon(tmp_path, {"web": sh(script)}, cgroups=False) as reaperd:
+        nameless = reaperd.hear_pid("nameless")
+        assert reaperd.wait_for("orphan.adopted", pid=nameless)["service"] == "web"
+        reaperd.ask("stop", "web")
+        assert state_of(nameless) is None
