@@ -41,8 +41,9 @@ test: lint type ## lint, types and every test that this machine allows
 test-fast: $(DEV) ## arch, unit and kernel tests only
 	@$(PYTEST) -q -n $(JOBS) tests/arch tests/unit tests/kernel
 
-soak: $(DEV) ## a million random system calls on the kernel and on the model, which must agree
+soak: $(DEV) ## a million random system calls that kernel and model must agree on, a million orphans for the init
 	@REAPERD_ORACLE_STEPS=1000000 $(PYTEST) -q -n $(JOBS) tests/process/test_oracle.py
+	@REAPERD_INIT_ORPHANS=1000000 $(PYTEST) -q -o faulthandler_timeout=0 tests/process/test_init_trouble.py -k many_orphans
 
 lint: $(DEV) ## ruff, without changing anything
 	@$(BIN)/ruff check .

@@ -110,6 +110,7 @@ class Daemon:
         for spec in self._verbs.config.services:
             self._supervisor.wishes.add(spec)
         self._supervisor.wishes.arrange(self._supervisor.services)
+        self._supervisor.zombies.follow(self._verbs.config.daemon.zombies)
         self._supervisor.start(list(self._supervisor.services))
         loop = Loop(self._poller, wakeup, handled, self)
         self.settle()

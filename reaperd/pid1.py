@@ -90,6 +90,7 @@ FROM_TERMINAL: frozenset[int] = STOPPING | {
 # Given a choice, one turn does this much and then looks at everything else: no storm starves anything.
 REAPS_A_TURN = 1024
 SIGNALS_BEFORE_A_LOOK = 64
+FAILED_TURNS = 10  # in a row, before init stops trying: a filter of system calls may refuse rt_sigtimedwait
 
 DEFAULT_GRACE_NS = 5 * SECOND_NS
 KILLED_WAIT_NS = 2 * SECOND_NS  # for what SIGKILL cannot end: in uninterruptible sleep, or another user's
@@ -394,7 +395,10 @@ OPTIONS: "tuple[Row, ...]" = (
         "--subreaper",
         "",
         "SUBREAPER",
-        "become child subreaper: reap orphans also when not PID 1",
+        (
+            "become child subreaper: reap orphans also when not PID 1; should init itself be killed by "
+            "SIGKILL, CMD ends with it, but not what CMD had put into the background"
+        ),
         set_subreaper,
     ),
     (
@@ -402,7 +406,7 @@ OPTIONS: "tuple[Row, ...]" = (
         "--parent-death-signal",
         "SIG",
         "PARENT_DEATH_SIGNAL",
-        "receive SIG when the parent of init ends",
+        "receive SIG when the parent of init ends, also if it ends while init starts",
         set_parent_death,
     ),
     (
@@ -744,16 +748,17 @@ def restore_environment() -> None:
     del os.environ[b"LC_CTYPE"]
 
 
-def read_file(path: bytes) -> bytes:
-    """Return the whole of a file, empty where it cannot be read."""
+def read_file(path: bytes, most: int = 2**40) -> bytes:
+    """Return a file, or its first bytes, empty where it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return b""
     try:
         parts = []
-        while part := os.read(fd, 65536):
+        while most > 0 and (part := os.read(fd, min(65536, most))):
             parts.append(part)
+            most -= len(part)
         return b"".join(parts)
     except OSError:
         return b""
@@ -1028,7 +1033,7 @@ def explain(  # noqa: PLR0911 - one return for each sentence
         return EXIT_CANNOT_RUN, os.strerror(code)
     shown = as_text(seen)
     if code == ENOENT:
-        line = read_file(seen)[:256].partition(b"\n")[0]
+        line = read_file(seen, 256).partition(b"\n")[0]
         if line.startswith(b"#!"):
             interpreter = as_text(line[2:].strip())
             return EXIT_CANNOT_RUN, f"the interpreter that {shown} names is missing: {interpreter}"
@@ -1140,11 +1145,29 @@ def run(init: Init) -> None:
     # A rehearsal, as the first turn's look for zombies is: fork has made each page of ours a fault to come,
     # and those that CMD's end would take cost a tenth of the time between its end and ours.
     last_pid()
+    failed = 0
     while init.status is None:
         try:
             turn(init)
+            failed = 0
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end a container
             LOG.say(ERROR, f"cannot finish a turn: {type(error).__name__}: {error}")
+            failed += 1
+        if failed == FAILED_TURNS:
+            LOG.say(ERROR, "signals cannot be passed on here: from now on init only reaps")
+            reap_only(init)
+
+
+def reap_only(init: Init) -> None:
+    """Wait for CMD's end without looking at signals: the machine hides them, and asking would spin."""
+    while init.status is None:
+        try:
+            pid, status = os.waitpid(-1, WALL)
+        except ChildProcessError:
+            init.status = EXIT_CANNOT_RUN
+            return
+        if pid == init.main:
+            main_ended(init, os.waitstatus_to_exitcode(status))
 
 
 def turn(init: Init) -> None:
@@ -1748,8 +1771,13 @@ def strangers_alive(init: Init) -> list[int]:
 
 
 def watch(pids: list[int]) -> int:
-    """Fork a helper that ends when all of `pids` have ended: its SIGCHLD wakes us, so nobody polls."""
-    helper = os.fork()
+    """Fork a helper that ends when all of `pids` have ended: its SIGCHLD wakes us, so nobody polls.
+
+    Returns its pid, 0 where there is none.
+    """
+    helper: int | None = quietly(os.fork)
+    if helper is None:
+        return 0  # no process to be had: then the grace is waited out
     if helper == 0:
         try:
             for pid in pids:
@@ -1764,6 +1792,9 @@ def watch_one(pid: int) -> None:
     try:
         fd = os.pidfd_open(pid, 0)
     except ProcessLookupError:
+        return
+    except OSError:
+        time.sleep(0.1)  # no pidfds here: look again from time to time
         return
     import select
 
@@ -1912,8 +1943,24 @@ def let_go(init: Init) -> None:
     if init.placement != GROUP or not init.in_foreground:
         quietly(os.close, 0)
     quietly(os.close, 1)
-    os.closerange(3, 2**31 - 1)  # one system call: close_range(2)
+    close_inherited()
     quietly(os.chdir, "/")
+
+
+def close_inherited() -> None:
+    """Close every descriptor from 3 on.
+
+    Each by its number: os.closerange is one system call where the kernel has close_range(2) and no filter
+    refuses it. Elsewhere it tries all numbers, for minutes.
+    """
+    try:
+        open_now = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        # Without /proc nobody knows them: the limit bounds them, if it has not been lowered, but may be huge.
+        open_now = list(range(3, min(max(os.sysconf("SC_OPEN_MAX"), 1024), 65536)))
+    for fd in open_now:
+        if fd > 2:
+            quietly(os.close, fd)
 
 
 # --- Peers ------------------------------------------------------------------------------------------------
@@ -2193,7 +2240,7 @@ def is_fresh(compiled: str, source: str) -> bool:
     """Tell whether importlib would use this cache file: PEP 552. Run by name, nobody else would check."""
     from _frozen_importlib_external import MAGIC_NUMBER
 
-    header = read_file(as_bytes(compiled))[:16]
+    header = read_file(as_bytes(compiled), 16)
     if len(header) < 16 or header[:4] != MAGIC_NUMBER:
         return False
     if header[4] & 1:
@@ -2396,7 +2443,10 @@ def attend(init: Init) -> int:
     if options.kill_orphans_ns:
         init.look_at_ns = time.monotonic_ns() + options.kill_orphans_ns
     run(init)
-    settle(init)
+    try:
+        settle(init)
+    except Exception as error:  # noqa: BLE001 - CMD's status is told whatever becomes of its leftovers
+        LOG.say(ERROR, f"cannot end what CMD left: {type(error).__name__}: {error}")
     status = init.status or 0
     return 0 if status in options.expected else status
 

@@ -25,7 +25,7 @@ from reaperd.supervise.world import World
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
 _CHANGES: Final = ("added", "changed", "removed", "unchanged")
-_AT_ONCE: Final = frozenset({"shutdown_timeout_ns"})  # what a running daemon follows
+_AT_ONCE: Final = frozenset({"shutdown_timeout_ns", "zombies"})  # what a running daemon follows
 
 
 class Verbs:
@@ -101,15 +101,15 @@ class Verbs:
         if ask.verb == "why":
             rows = [why.row(service, wishes, timers, now_ns) for service in services]
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
+        self._supervisor.zombies.count_now(services)
         rows = status.rows(services, wishes.gates, timers, now_ns)
-        unclaimed = self._world.children.unclaimed()
-        return Answer(
-            200,
-            {"schema": status.SCHEMA, "items": rows, "unclaimed": unclaimed, "tracking": self._tracking()},
-        )
-
-    def _tracking(self) -> dict[str, object]:
-        return tracking.row(self._world.children.tracker.standing(), self.config.daemon.heal_interval_ns)
+        standing = self._world.children.tracker.standing()
+        more = {
+            "unclaimed": self._world.children.unclaimed(),
+            "zombie_looks": self._supervisor.zombies.looks(),
+            "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),
+        }
+        return Answer(200, {"schema": status.SCHEMA, "items": rows, **more})
 
     # --- acting -----------------------------------------------------------------------------------------
 
@@ -231,6 +231,7 @@ class Verbs:
         difference = reload.apply(self._supervisor, self.config, new)
         self.config = new
         self._shutdown.timeout_ns = new.daemon.shutdown_timeout_ns
+        self._supervisor.zombies.follow(new.daemon.zombies)
         self._world.log(
             "daemon.reloaded",
             added=difference.added,

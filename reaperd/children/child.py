@@ -34,6 +34,7 @@ class StageFailed:
 
     stage: str
     errno: int
+    what: str | None = None  # what it was about, where a service has several
 
 
 @dataclass(slots=True)
@@ -142,6 +143,8 @@ def _place(plan: Plan, hands: Hands) -> None:
 
 def _exec(plan: Plan, _hands: Hands) -> NoReturn:
     """Try each candidate as execvp(3) does: EACCES is remembered, a missing file is passed over."""
+    for name in plan.own_pid:
+        plan.environment[name] = b"%d" % os.getpid()  # the child's copy
     signal.pthread_sigmask(signal.SIG_SETMASK, plan.mask)
     denied: OSError | None = None
     missing: OSError | None = None

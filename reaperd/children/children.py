@@ -282,10 +282,23 @@ class Children:
         stat = procfs.read_stat(pid)
         return stat if stat is not None and self._leaves.run_of(pid) == run_id else None
 
+    def count_zombies(self, run_id: str, most: int) -> tuple[int, int]:
+        """Count the zombies in a run's tree that wait for parents of theirs; with how many were read.
+
+        No more than about `most` processes are read.
+        """
+        with self._reserve:
+            return self._family.count_zombies(run_id, most)
+
     def run_of(self, pid: int) -> str | None:
         """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""
         by_leaf = None if self._leaves is None else self._leaves.run_of(pid)
         return by_leaf or self._family.run_of(pid)
+
+    def is_child(self, pid: int) -> bool:
+        """Tell whether a process lives and is ours to wait for, born or adopted."""
+        stat = procfs.read_stat(pid)
+        return stat is not None and stat.state not in GONE and stat.ppid == os.getpid()
 
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""

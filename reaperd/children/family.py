@@ -189,6 +189,18 @@ class Family:
         kin = self._kin.get(run_id)
         return [] if kin is None else list(_alive(self._walk(run_id, kin)))
 
+    def count_zombies(self, run_id: str, most: int) -> tuple[int, int]:
+        """Count the zombies in a run's tree but for our own children, which we reap; and who was read."""
+        kin = self._kin.get(run_id)
+        count = read = 0
+        for pid in kin.children if kin is not None else ():
+            if read >= most:
+                break
+            below = procfs.descendants(pid, most=most - read)
+            read += 1 + len(below)
+            count += sum(stat.is_zombie and not stat.is_dead_leader for stat in below)
+        return count, read
+
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""
         return [pid for pid, run_id in self._run_of.items() if run_id is None]

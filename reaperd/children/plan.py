@@ -16,6 +16,11 @@ from reaperd.kernel.credentials import Account, Identity, is_ours, lookup
 MARKER: Final = "REAPERD_RUN"  # in a run's environment; tells whose orphan a stray process is
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START: sd_listen_fds(3)
+
+# What is said to one process only, and the variable that names it: only the child knows its pid.
+_NAMES: Final = (("LISTEN_FDS", "LISTEN_PID"), ("WATCHDOG_USEC", "WATCHDOG_PID"))
+
 # What speaks to the daemon and not to its services.
 _PRIVATE: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"}
@@ -32,7 +37,7 @@ class Plan:
 
     argv: tuple[bytes, ...]
     candidates: tuple[bytes, ...]  # paths to exec, tried in order, as execvp(3) does
-    environment: Mapping[bytes, bytes]
+    environment: dict[bytes, bytes]
     directory: bytes | None
     identity: Identity | None  # None to stay who the daemon is
     limits: tuple[tuple[int, tuple[int, int]], ...]  # resource, soft and hard; RLIMIT_NOFILE always
@@ -41,6 +46,7 @@ class Plan:
     nice: int | None = None
     umask: int | None = None
     descriptors: Descriptors = ()
+    own_pid: tuple[bytes, ...] = ()  # variables that hold the child's pid
     silent: tuple[int, ...] = ()  # outputs that go nowhere
     stderr_to_stdout: bool = False
 
@@ -77,6 +83,7 @@ def make_plan(spec: ServiceSpec, run_id: str, inherited: Inheritance, descriptor
         nice=spec.nice,
         umask=spec.umask,
         descriptors=descriptors,
+        own_pid=tuple(os.fsencode(pid) for said, pid in _NAMES if said in environment),
         silent=tuple(fd for fd, sink in ((1, spec.stdout), (2, spec.stderr)) if sink is Sink.NULL),
         stderr_to_stdout=spec.stderr is Sink.STDOUT,
     )

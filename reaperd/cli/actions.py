@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option, wait_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option, wait_option
+from reaperd.cli.progress import progress
 from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_screen
 from reaperd.errors import Exit
 
@@ -14,7 +15,7 @@ _EXITS: Final = "0: done. 1: not done for at least one service. 4: there is no s
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd start web", "reaperd start --no-wait all"))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=service_names)
 @wait_option
 @json_option
 @socket_option
@@ -28,7 +29,7 @@ def start(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | N
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd stop web worker", "reaperd stop all"))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=service_names)
 @wait_option
 @json_option
 @socket_option
@@ -42,7 +43,7 @@ def stop(names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | No
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd restart web", "reaperd restart --no-wait all"))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=service_names)
 @wait_option
 @json_option
 @socket_option
@@ -62,7 +63,8 @@ def shutdown(*, wait: bool, as_json: bool, socket: Path | None) -> int:
 
 def act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket: Path | None) -> int:
     """Ask the daemon for `verb`, and print what came of it for each service; return the exit status."""
-    answer = client(socket).ask(verb, names, wait=wait)
+    with progress(verb, names, socket, wait=wait) as watch:
+        answer = client(socket).ask(verb, names, wait=wait, watch=watch)
     items = items_of(answer)
     if as_json:
         put_json(answer)

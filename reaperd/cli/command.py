@@ -1,12 +1,20 @@
 """What the commands share: examples in their help, and the options that several of them have."""
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from reaperd.control.client import Client
+from reaperd.cli.render import cell, items_of, printable
+from reaperd.errors import ReaperdError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from reaperd.control.client import Client
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -38,6 +46,9 @@ class Command(click.Command):
 
 # Whether a path may be read is for whoever reads it to say, in words that fit and with a hint.
 PATH: Final = click.Path(path_type=Path, readable=False)
+
+# How long a shell may have to wait for names: whoever typed the key sees nothing until then.
+_PATIENCE_S: Final = 0.5
 
 _SOCKET: Final = click.option(
     "-s",
@@ -95,15 +106,52 @@ def wait_option(function: _Function) -> _Function:
     return _WAIT(function)
 
 
-def client(socket: Path | None) -> Client:
+def client(socket: Path | None, timeout_s: float | None = None) -> "Client":
     """Return a client of the daemon at `socket`, or of the one that this user would have.
 
     Raises:
         ReaperdError: there is no place where one could safely be.
     """
+    # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
+    from reaperd.control.client import TIMEOUT_S, Client  # noqa: PLC0415
+
     if socket is None:
         # Imported here: only needed where nothing was named, and it brings the user database.
         from reaperd.config.paths import default_socket  # noqa: PLC0415
 
         socket = default_socket()
-    return Client(socket)
+    return Client(socket, TIMEOUT_S if timeout_s is None else timeout_s)
+
+
+def service_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Return the services that a shell may complete; none where no daemon tells them in time."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only where a shell asks
+
+    del param
+    try:
+        with _patient():
+            answer = client(ctx.params.get("socket"), _PATIENCE_S).ask("status")
+    except (ReaperdError, OSError):
+        return []
+    named = {str(name) for name in ctx.params.get("names") or ()}
+    return [
+        CompletionItem(printable(name), help=cell(item.get("state")))
+        for item in items_of(answer)
+        if (name := str(item.get("name"))).startswith(incomplete) and name not in named
+    ]
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Raise TimeoutError within, however slowly a daemon dribbles its answer."""
+
+    def late(number: int, frame: object) -> None:
+        del number, frame
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 2 * _PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, socket_option
+from reaperd.cli.command import Command, client, service_names, socket_option
 from reaperd.cli.render import items_of, printable
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import inotify
@@ -42,7 +42,7 @@ class _Source:
     ),
     examples=("reaperd logs web", "reaperd logs -f web worker", "reaperd logs --since 10m -n 100 web"),
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=service_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, after the last ten lines.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many lines of each file.")
 @click.option(

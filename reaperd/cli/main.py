@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -17,26 +17,46 @@ from reaperd import __version__
 from reaperd.cli.render import printable
 from reaperd.errors import Exit, ReaperdError
 
-# The command's name -> (the module of reaperd.cli that defines it under that name, its line in the help).
-COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "run": ("run", "Run the daemon in the foreground on a configuration."),
-    "check": ("check", "Read a configuration and report every problem it has."),
-    "status": ("status", "Show what services do, and why."),
-    "why": ("why", "Say why a service does not run, and what is next."),
-    "logs": ("logs", "Show what services have written into their files."),
-    "start": ("actions", "Start services, and what they require."),
-    "stop": ("actions", "Stop services, with everything they started."),
-    "restart": ("actions", "Stop services, then start them again."),
-    "scale": ("scale", "Run more or fewer instances of a service."),
-    "reload": ("reload", "Let the daemon, or services, read their configuration again."),
-    "shutdown": ("actions", "Stop every service, then the daemon."),
-    "tree": ("tree", "Show processes by session and process group."),
-    "zombies": ("zombies", "Find zombies, and who should have reaped them."),
-    "reap": ("reap", "Clear zombies whose parents do not, gentlest remedy first."),
-    "cure": ("cure", "Let a parent leave no more zombies."),
-    "specimen": ("specimen", "Make a real zombie of one kind, to look at."),
-    "init": ("init", "Be the init of a container: run one command, reap everything."),
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# In the order of the help: section -> command -> (the module of reaperd.cli that defines it, its line there).
+SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "Services": {
+        "status": ("status", "Show what services do, and why."),
+        "why": ("why", "Say why a service does not run, and what is next."),
+        "logs": ("logs", "Show what services have written into their files."),
+        "start": ("actions", "Start services, and what they require."),
+        "stop": ("actions", "Stop services, with everything they started."),
+        "restart": ("actions", "Stop services, then start them again."),
+        "scale": ("scale", "Run more or fewer instances of a service."),
+        "reload": ("reload", "Let the daemon, or services, read their configuration again."),
+    },
+    "The daemon": {
+        "run": ("run", "Run the daemon in the foreground on a configuration."),
+        "check": ("check", "Read a configuration and report every problem it has."),
+        "import": ("import_", "Turn a supervisord.conf, Procfile or compose file into TOML."),
+        "shutdown": ("actions", "Stop every service, then the daemon."),
+    },
+    "Processes and zombies": {
+        "tree": ("tree", "Show processes by session and process group."),
+        "zombies": ("zombies", "Find zombies, and who should have reaped them."),
+        "reap": ("reap", "Clear zombies whose parents do not, gentlest remedy first."),
+        "cure": ("cure", "Let a parent leave no more zombies."),
+        "specimen": ("specimen", "Make a real zombie of one kind, to look at."),
+    },
+    "Containers": {
+        "init": ("init", "Be the init of a container: run one command, reap everything."),
+    },
+    "This machine": {
+        "doctor": ("doctor", "Say what this machine allows, and what is done instead."),
+        "completion": ("completion", "Print what lets a shell complete commands and names."),
+    },
 }
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    name: command for section in SECTIONS.values() for name, command in section.items()
+}
+COMPLETE: Final = "_REAPERD_COMPLETE"  # in the environment: a shell asks, as click's scripts do
 _WRITING: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})  # write(2)
 _INTERRUPTED: Final = 130  # 128 + SIGINT
 _NOBODY_READS: Final = 141  # 128 + SIGPIPE: what a program without Python's handling would end with
@@ -55,21 +75,37 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(f"reaperd.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        module = import_module(f"reaperd.cli.{COMMANDS[cmd_name][0]}")
+        # One that Python has a keyword for stands there as PEP 8 has it, with an underscore after it.
+        found = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         assert isinstance(found, click.Command), f"{cmd_name} is no command"
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        widest = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:{widest}}", text) for name, (_, text) in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Return the commands that begin so, without importing any, and the options."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only where a shell asks
+
+        found = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one was probably meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        is_known = not args or args[0] in COMMANDS or args[0].startswith("-")
+        if not is_known and not ctx.resilient_parsing:
             # Imported here: only a mistake needs it.
             from reaperd.units import suggest  # noqa: PLC0415
 
@@ -98,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(arguments: list[str]) -> int:
     """Run a command and turn every way it can end into an exit status."""
     try:
-        status = _run(arguments)
+        status = _complete() if COMPLETE in os.environ else _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()  # while an error can still be told
     except ReaperdError as error:
@@ -109,6 +145,13 @@ def _guarded(arguments: list[str]) -> int:
     except OSError as error:
         return _unwritten(error)
     return status
+
+
+def _complete() -> int:
+    """Answer a shell that asks what could come next: see cli/completion.py."""
+    from click.shell_completion import shell_complete  # noqa: PLC0415 - only where a shell asks
+
+    return shell_complete(reaperd, {}, "reaperd", COMPLETE, os.environ[COMPLETE])
 
 
 def _run(arguments: list[str]) -> int:

@@ -7,7 +7,8 @@ from typing import Any, Final
 import click
 
 from reaperd.cli.actions import act
-from reaperd.cli.command import Command, client, json_option, socket_option, wait_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option, wait_option
+from reaperd.cli.progress import progress
 from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_screen
 from reaperd.errors import Exit
 
@@ -23,7 +24,7 @@ Item = Mapping[str, Any]  # Any: JSON
     ),
     examples=("reaperd reload --dry-run", "reaperd reload", "reaperd reload web"),
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @wait_option
 @json_option
@@ -40,7 +41,10 @@ def reload(names: tuple[str, ...], *, dry_run: bool, wait: bool, as_json: bool, 
         raise click.UsageError("--dry-run is for the daemon's configuration; leave the names out")
     if names:
         return act("reload-services", names, wait=False, as_json=as_json, socket=socket)
-    return show(client(socket).ask("reload", wait=wait and not dry_run, dry_run=dry_run), as_json=as_json)
+    wait = wait and not dry_run
+    with progress("reload", (), socket, wait=wait) as watch:
+        answer = client(socket).ask("reload", wait=wait, watch=watch, dry_run=dry_run)
+    return show(answer, as_json=as_json)
 
 
 def show(answer: Mapping[str, object], *, as_json: bool) -> int:

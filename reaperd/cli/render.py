@@ -30,11 +30,13 @@ class Screen:
 
     Attributes:
         width: of a line, in cells; None where it goes to a file or a pipe, and may be as long as it likes.
-        colour: whether escape sequences are welcome.
+        colour: whether colours are welcome.
+        moves: whether it understands to go back within a line and to erase it.
     """
 
     width: int | None = None
     colour: bool = False
+    moves: bool = False
 
     def painted(self, text: str, style: str | None) -> str:
         """Return `text` in `style`, or as it is."""
@@ -54,15 +56,16 @@ def screen_of(stream: IO[str], environ: Mapping[str, str] = os.environ) -> Scree
     """Return what `stream` can show: https://no-color.org, and COLUMNS over what the terminal says."""
     if not stream.isatty():
         return Screen()
-    colour = not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+    moves = environ.get("TERM", "dumb") != "dumb"
+    colour = moves and not environ.get("NO_COLOR")
     columns = environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdecimal() and 0 < len(columns) < 6 and int(columns):
-        return Screen(int(columns), colour)
+        return Screen(int(columns), colour, moves)
     try:
         width = os.get_terminal_size(stream.fileno()).columns
     except OSError:
         width = 0
-    return Screen(width or 80, colour)
+    return Screen(width or 80, colour, moves)
 
 
 def put(text: str) -> None:
@@ -139,14 +142,14 @@ def _line(
     parts = []
     for at, (text, style) in enumerate(line):
         is_last = at == len(line) - 1
-        shown = _cut(text, room) if is_last and room is not None else text
+        shown = cut(text, room) if is_last and room is not None else text
         pad = " " * (widths[at] - cells_of(shown))
         painted = screen.painted(shown, style)
         parts.append(pad + painted if columns[at].right else painted if is_last else painted + pad)
     return "  ".join(parts).rstrip(" ") + "\n"
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
     """Return `text` in at most `room` cells, its loss marked; uncut where next to nothing would be left."""
     if room < _LEAST_CUT or cells_of(text) <= room:
         return text
@@ -172,3 +175,14 @@ def items_of(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:  # Any: JS
     """Return the items of an answer; what is no object among them is left out."""
     items = document.get("items")
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def wrapped(text: str, screen: Screen, indent: int) -> str:
+    """Return `text` as lines that begin with `indent` spaces and end where the terminal does."""
+    import textwrap  # noqa: PLC0415  # few commands have that much to say
+
+    pad = " " * indent
+    if screen.width is None:
+        return f"{pad}{printable(text)}\n"
+    lines = textwrap.wrap(printable(text), max(screen.width - indent, 20), break_on_hyphens=False)
+    return "".join(f"{pad}{line}\n" for line in lines)

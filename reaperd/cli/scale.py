@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option, wait_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option, wait_option
+from reaperd.cli.progress import progress
 from reaperd.cli.reload import show
 
 
@@ -16,7 +17,7 @@ from reaperd.cli.reload import show
     ),
     examples=("reaperd scale worker 5", "reaperd scale worker 0"),
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=service_names)
 @click.argument("instances", metavar="NUMBER", type=click.IntRange(0, 1000))
 @wait_option
 @json_option
@@ -27,4 +28,6 @@ def scale(name: str, instances: int, *, wait: bool, as_json: bool, socket: Path 
     Those that there are keep running; the ones with the highest numbers go first. The number holds, through
     reloads too, until the one in the file changes or the daemon ends. The files are read again for it.
     """
-    return show(client(socket).ask("scale", (name,), wait=wait, instances=instances), as_json=as_json)
+    with progress("scale", (name,), socket, wait=wait) as watch:
+        answer = client(socket).ask("scale", (name,), wait=wait, watch=watch, instances=instances)
+    return show(answer, as_json=as_json)

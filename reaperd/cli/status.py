@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 from reaperd.cli.render import (
     COLOURS,
     Column,
@@ -30,6 +30,7 @@ _COLUMNS: Final = (
     Column("PID", right=True),
     Column("UPTIME", right=True),
     Column("RESTARTS", right=True),
+    Column("ZOMBIES", right=True),
     Column("WHY"),
 )
 
@@ -42,7 +43,7 @@ _COLUMNS: Final = (
     ),
     examples=("reaperd status", "reaperd status web && echo up", "reaperd status --json web worker"),
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @json_option
 @socket_option
 def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int:
@@ -58,6 +59,7 @@ def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int
     else:
         put(table(_COLUMNS, [_row(item) for item in items], stdout_screen()))
         put(unclaimed(answer.get("unclaimed")))
+        put(looks(answer.get("zombie_looks")))
     return verdict(items, named=bool(names))
 
 
@@ -68,6 +70,7 @@ def _row(item: Item) -> Sequence[str]:
         cell(item.get("pid")),
         span(item.get("uptime")),
         cell(item.get("restarts")),
+        cell(item.get("zombies")),
         cell(item.get("why")),
     )
 
@@ -77,6 +80,13 @@ def unclaimed(pids: object) -> str:
     if not isinstance(pids, list) or not pids:
         return ""
     return f"\nunclaimed, of no service: pid {', '.join(cell(pid) for pid in pids)}\n"
+
+
+def looks(told: object) -> str:
+    """Return a line about the looks for zombies that the daemon wakes up for, if it does."""
+    if not isinstance(told, dict):
+        return ""
+    return f"\nzombies are looked for every {span(told.get('every'))}: {cell(told.get('remedy'))}\n"
 
 
 def verdict(items: Sequence[Item], *, named: bool) -> Exit:

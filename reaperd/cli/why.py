@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_screen
 from reaperd.errors import Exit
 
@@ -15,7 +15,7 @@ _EXITS: Final = "0: told. 4: there is no such service. 69: no daemon."
 
 
 @click.command(cls=Command, exits=_EXITS, examples=("reaperd why web", "reaperd why --json web"))
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=service_names)
 @json_option
 @socket_option
 def why(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int:

@@ -29,11 +29,13 @@ from reaperd.config.kinds import (
 from reaperd.config.limits import LIMITS_TABLE
 from reaperd.config.outputs import STDERR, STDOUT
 from reaperd.config.schedules import SCHEDULE_TABLE
+from reaperd.config.sockets import SOCKETS
 from reaperd.config.spec import (
     Backoff,
     Cgroups,
     Connector,
     Essential,
+    HealthAction,
     Log,
     LogFormat,
     LogLevel,
@@ -44,6 +46,8 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     Track,
+    ZombieRemedy,
+    Zombies,
 )
 from reaperd.config.table import Key, Kind, one_of, table_of
 from reaperd.units import format_duration
@@ -120,6 +124,18 @@ STOP: Final = (
 RELOAD: Final = (
     Key("signal", SIGNAL, "A signal to the main process."),
     Key("command", COMMAND, "A command."),
+)
+
+ZOMBIES: Final = (
+    Key(
+        "age",
+        duration(_SECOND_NS),
+        "How long one must have been there to count; at least 1s. It is looked about once in this time.",
+        '"30s"',
+        "age_ns",
+    ),
+    Key("limit", integer(0, 10_000), "How many may stay; more are too many. Without it: any number."),
+    Key("action", choice(HealthAction), "What follows then.", '"restart"'),
 )
 
 SERVICE: Final = (
@@ -224,6 +240,26 @@ SERVICE: Final = (
         "Whose notifications count: those of every descendant, or of the main process alone.",
         '"tree"',
     ),
+    Key(
+        "watchdog",
+        duration(_SHORTEST_NS),
+        "How long it may go without saying `WATCHDOG=1` (sd_notify(3)) once it is ready; then it counts as "
+        "failed. It is told by `WATCHDOG_USEC`, and should say so twice as often. Without it: for ever.",
+        field="watchdog_ns",
+    ),
+    Key(
+        "sockets",
+        SOCKETS,
+        "Sockets that the program finds open from descriptor 3 on, as sd_listen_fds(3) has it, and that stay "
+        "open while it restarts. All instances share them.",
+        "[]",
+    ),
+    Key(
+        "zombies",
+        table_of(ZOMBIES, Zombies),
+        "Zombies under the service: with this table, which may be empty, they are looked for from time to "
+        "time. Without it: only where `daemon.zombies` is set.",
+    ),
 )
 
 USE: Final = Key(
@@ -306,5 +342,13 @@ DAEMON: Final = (
         "Signals that the daemon hands on to the main processes of services, such as "
         '`{ USR1 = ["web"] }`. Those that mean something to the daemon itself cannot be among them.',
         "{}",
+    ),
+    Key(
+        "zombies",
+        choice(ZombieRemedy),
+        "What is done about zombies that stay under any service: they are reported; or their parents are "
+        "reminded by SIGCHLD where they listen to it; or, where that does not help, let collect them by "
+        "system calls that they are made to make. Without it: those under services that have the key "
+        "`zombies` are reported.",
     ),
 )

@@ -9,7 +9,7 @@ from reaperd.config.accounts import has_entry, is_number
 from reaperd.config.envfile import read_environment_file
 from reaperd.config.keys import SERVICE, USE
 from reaperd.config.report import Lookup, Site
-from reaperd.config.spec import LogCheck, Restart, ServiceSpec, Sink
+from reaperd.config.spec import FdCheck, LogCheck, Restart, ServiceSpec, Sink
 from reaperd.config.table import read_key, read_keys
 from reaperd.config.templates import merged
 from reaperd.errors import ConfigError
@@ -102,6 +102,7 @@ def _spec(
     _check_user(values, entry)
     _check_oneshot(values, entry)
     _check_outputs(values, entry)
+    _check_descriptors(values, entry)
     if site.report.count > before:
         return
     values["environment"] = tuple(sorted({**files, **dict(values.get("environment", ()))}.items()))
@@ -151,6 +152,15 @@ def _check_outputs(values: Mapping[str, Any], entry: Entry) -> None:
         if values.get(name) is Sink.NULL and isinstance(values.get("ready"), LogCheck):
             what = "nowhere is no place to look for a line, as ready.log does; leave one of them out"
             _at(entry, name).problem(what)
+
+
+def _check_descriptors(values: Mapping[str, Any], entry: Entry) -> None:
+    ready, count = values.get("ready"), len(values.get("sockets") or ())
+    if isinstance(ready, FdCheck) and ready.fd < 3 + count:
+        what = (
+            f"descriptors 3 to {2 + count} are its sockets; choose {3 + count} or a larger one for ready.fd"
+        )
+        _at(entry, "ready").problem(what)
 
 
 def _at(entry: Entry, name: str) -> Site:

@@ -43,6 +43,14 @@ class HealthAction(Enum):
     REPORT = "report"
 
 
+class ZombieRemedy(Enum):
+    """What the daemon does about zombies that stay under a service."""
+
+    REPORT = "report"
+    NUDGE = "nudge"  # send SIGCHLD to parents that listen
+    INJECT = "inject"  # the same, then let parents collect them by calls that they make for us
+
+
 class NotifyAccess(Enum):
     """Whose notifications count as the service's own."""
 
@@ -119,6 +127,42 @@ class LogLevel(Enum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class Transport(Enum):
+    """What is spoken at an address."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    UNIX = "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that a service is given open."""
+
+    transport: Transport
+    host: str  # an address in numbers; of unix: a path, or a name after "@"
+    port: int = 0
+    name: str = "socket"
+    mode: int = 0o660  # of a file, as are user and group
+    user: str | None = None
+    group: str | None = None
+    backlog: int = 4096
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as one would write it."""
+        if self.transport is Transport.UNIX:
+            return f"unix://{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport.value}://{host}:{self.port}"
+
+    @property
+    def path(self) -> Path | None:
+        """The socket's file, if it has one."""
+        has_file = self.transport is Transport.UNIX and not self.host.startswith("@")
+        return Path(self.host) if has_file else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +266,15 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Zombies:
+    """Which zombies under a service are looked for, and how many of them are too many."""
+
+    age_ns: int = 30 * SECOND_NS  # for how long one must have been there to count
+    limit: int | None = None  # more are too many; None for any number
+    action: HealthAction = HealthAction.RESTART  # what follows then
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """One resource limit: setrlimit(2). -1 is RLIM_INFINITY."""
 
@@ -291,7 +344,15 @@ class ServiceSpec:
     oneshot: bool = False
     schedule: Schedule | None = None
     notify_access: NotifyAccess = NotifyAccess.TREE
+    watchdog_ns: int | None = None
+    sockets: tuple[Listener, ...] = ()  # in the order in which it finds them
+    zombies: Zombies | None = None  # None: they are looked for only where the daemon looks at every service
     groups: tuple[str, ...] = ()  # sorted: names that mean it together with others
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether something is looked out for while it runs."""
+        return self.health is not None or self.watchdog_ns is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +376,7 @@ class DaemonSpec:
     process_connector: Connector = Connector.AUTO
     heal_interval_ns: int | None = None  # None for never
     forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
+    zombies: ZombieRemedy | None = None  # None: only at services that ask for it, and to report
 
 
 @dataclass(frozen=True, slots=True)

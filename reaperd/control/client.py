@@ -5,7 +5,7 @@ import json
 import socket
 import stat
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,12 +15,14 @@ import h11
 from reaperd.errors import Exit, ReaperdError, UnavailableError
 
 TIMEOUT_S: Final = 10.0
+_WATCH_S: Final = 0.1
 _CHUNK_BYTES: Final = 65536
 _HEAD_MAX_BYTES: Final = 16 * 1024
 _READING: Final = {"status": "/v1/services", "why": "/v1/why"}
 _EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "configuration": Exit.CONFIG}
 
 Reply = dict[str, Any]  # Any: whatever JSON the daemon sent
+Watch = Callable[[], None]
 
 
 class RefusedError(ReaperdError):
@@ -49,11 +51,20 @@ class Client:
         self._path = path
         self._timeout_s = timeout_s
 
-    def ask(self, verb: str, names: Sequence[str] = (), *, wait: bool = False, **more: object) -> Reply:
+    def ask(
+        self,
+        verb: str,
+        names: Sequence[str] = (),
+        *,
+        wait: bool = False,
+        watch: Watch | None = None,
+        **more: object,
+    ) -> Reply:
         """Send one request and return the JSON object that answers it.
 
         What a verb takes besides goes into `more`, as the route calls it. A `shutdown` that waits returns
-        when the daemon has closed the connection: it is gone then.
+        when the daemon has closed the connection: it is gone then. `watch` is called some times a second
+        while an answer is waited for.
 
         Raises:
             UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
@@ -66,11 +77,12 @@ class Client:
                 pass  # refused while we were sending: the reason is there to be read
             except OSError as error:
                 raise self._silent(error) from error
-            sock.settimeout(None if wait else self._timeout_s)
+            receive = _receiver(sock, watch) if wait else sock.recv
             try:
-                status, body = self._answer(sock)
+                status, body = self._answer(receive)
                 if verb == "shutdown" and wait and status < 300:
-                    _read_to_end(sock)
+                    while receive(_CHUNK_BYTES):
+                        pass
             except OSError as error:
                 raise self._silent(error) from error
         return self._understood(status, body)
@@ -88,7 +100,7 @@ class Client:
         sock.settimeout(self._timeout_s)
         return sock
 
-    def _answer(self, sock: socket.socket) -> tuple[int, bytes]:
+    def _answer(self, receive: Callable[[int], bytes]) -> tuple[int, bytes]:
         """Return the status and the body of the one response."""
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES)
         http.send(h11.Request(method="GET", target="/", headers=[("Host", "reaperd")]))
@@ -98,7 +110,7 @@ class Client:
             while True:
                 match http.next_event():
                     case h11.NEED_DATA:
-                        data = sock.recv(_CHUNK_BYTES)
+                        data = receive(_CHUNK_BYTES)
                         is_over = not data
                         http.receive_data(data)
                     case h11.Response(status_code=status):
@@ -189,9 +201,19 @@ def _request(verb: str, names: Sequence[str], *, wait: bool, more: Mapping[str, 
     return head + (http.send(h11.Data(data=body)) or b"")
 
 
-def _read_to_end(sock: socket.socket) -> None:
-    while sock.recv(_CHUNK_BYTES):
-        pass
+def _receiver(sock: socket.socket, watch: Watch | None) -> Callable[[int], bytes]:
+    """Return how to receive for as long as it takes, with a call of `watch` now and then."""
+    sock.settimeout(None if watch is None else _WATCH_S)
+
+    def receive(most: int) -> bytes:
+        while True:
+            try:
+                return sock.recv(most)
+            except TimeoutError:
+                assert watch is not None, "without it there is no timeout"
+                watch()
+
+    return receive
 
 
 def _timeval(seconds: float) -> bytes:

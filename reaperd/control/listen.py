@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from reaperd.errors import ReaperdError
+from reaperd.kernel.sockets import is_stale
 
 PATH_MAX_BYTES: Final = 107  # sun_path holds 108 with the NUL: unix(7)
 _BACKLOG: Final = 128
@@ -48,7 +49,7 @@ def listen(path: Path, mode: int = 0o600) -> socket.socket:
 def tidy(path: Path) -> None:
     """Take away the file of a socket that nobody listens to any more; leave all else alone."""
     with suppress(OSError, ReaperdError), _lock(path):
-        if _is_stale(path):
+        if is_stale(path):
             path.unlink()
 
 
@@ -103,22 +104,11 @@ def _make_way(path: Path) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise _cannot(path, "something that is no socket is there", "move it away, or choose another path")
-    if not _is_stale(path):
+    if not is_stale(path):
         raise _cannot(path, "another daemon answers there", f"see it with: reaperd status --socket {path}")
     if found.st_uid != os.geteuid():
         raise _cannot(path, f"user {found.st_uid} left a socket there", "remove it, or choose another path")
     path.unlink()
-
-
-def _is_stale(path: Path) -> bool:
-    """Return whether `path` is a socket to which nobody listens.
-
-    ECONNREFUSED says so: connect(2). EAGAIN is a living one's full backlog, and EPROTOTYPE or EACCES are
-    somebody else's business: all of these are taken for living.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        return stat.S_ISSOCK(path.lstat().st_mode) and probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
 
 
 def _bind(path: Path, mode: int) -> socket.socket:

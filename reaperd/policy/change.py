@@ -31,6 +31,7 @@ _LIVE: Final = frozenset(
         "on_exit",
         "schedule",
         "groups",
+        "zombies",
     }
 )
 _NO_PROCESS: Final = frozenset({State.WAITING})  # and soon one: it can be that of the new spec

@@ -150,7 +150,7 @@ def _ready(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     actions: tuple[Action, ...] = (Emit("service.running"), stable)
     if spec.ready is not None:
         actions = (EndChecks(), CancelTimer(Timer.READY), *actions)
-    if spec.health is not None:
+    if spec.is_watched:
         actions = (*actions, WatchHealth())
     return replace(run, state=State.RUNNING), actions
 

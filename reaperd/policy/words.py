@@ -79,6 +79,7 @@ class NotSpawned:
 
     stage: str
     errno: int
+    what: str | None = None  # what it was about, where a service has several
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,10 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class Unhealthy:
-    """It ran, but its check failed too often in a row; `reason` is what the last one met."""
+    """It ran, but did not do well; `reason` says what showed that, `what` which rule it broke."""
 
     reason: str
+    what: str = "failed its health check"
 
 
 Cause = Exited | NotSpawned | NotReady | Unhealthy

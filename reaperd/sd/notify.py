@@ -28,7 +28,9 @@ class Notification:
         status: a line for people, without anything that a terminal would obey.
         main_pid: the process that counts as its main one.
         watchdog: it lives.
+        is_unwell: it does not, and says so.
         watchdog_usec: how often it will say so.
+        extend_usec: how much more time it wants, from now, for its start or its stop.
         barrier: nothing but a wish to know that earlier messages were acted on.
     """
 
@@ -38,7 +40,9 @@ class Notification:
     status: str | None = None
     main_pid: int | None = None
     watchdog: bool = False
+    is_unwell: bool = False
     watchdog_usec: int | None = None
+    extend_usec: int | None = None
     barrier: bool = False
 
 
@@ -52,6 +56,8 @@ def parse(data: bytes) -> Notification:
         status=_last(lines, b"STATUS=", _text),
         main_pid=_last(lines, b"MAINPID=", _pid),
         watchdog=b"WATCHDOG=1" in lines,
+        is_unwell=b"WATCHDOG=trigger" in lines,
+        extend_usec=_last(lines, b"EXTEND_TIMEOUT_USEC=", _usec),
         watchdog_usec=_last(lines, b"WATCHDOG_USEC=", _usec),
         barrier=data.strip(b"\n") == b"BARRIER=1",
     )

@@ -111,8 +111,8 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
             return spawn_problem(cause, spec)[0]
         case NotReady():
             return f"was not ready within {format_duration(spec.ready_timeout_ns)}"
-        case Unhealthy(reason=reason):
-            return f"failed its health check: {reason}"
+        case Unhealthy(reason=reason, what=what):
+            return f"{what}: {reason}"
         case _:
             return "never ran"
 

@@ -11,6 +11,7 @@ from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.units import format_duration
 
 MOST_SAID: Final = 1024  # bytes of a check's output that are kept, its last ones
+MOST_ANSWERED: Final = 1 << 20  # the same of an answer for programs
 LONGEST_REASON: Final = 200  # characters
 
 
@@ -24,10 +25,13 @@ class Errand(Enum):
     READY = "ready"
     HEALTH = "health"
     COMPRESS = "compress"
+    LOOK = "zombies"
+    REAP = "reap"
 
 
 CHECKS: Final = frozenset({Errand.READY, Errand.HEALTH})  # asked often: how they end is told to who asked
-QUIET: Final = CHECKS | {Errand.COMPRESS}  # nobody needs a line about it while it goes well
+HEARD: Final = CHECKS | {Errand.LOOK, Errand.REAP}  # what they write is for who asked
+QUIET: Final = HEARD | {Errand.COMPRESS}  # nobody needs a line about it while it goes well
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Order:
         spec: the service's surroundings, with the helper's command in place of the service's.
         timeout_ns: how long it may take.
         about: the run of the service that it is to act on, if there was one.
+        kept_bytes: how much is kept of what it writes, where that is heard.
     """
 
     service: str
@@ -47,6 +52,7 @@ class Order:
     spec: ServiceSpec
     timeout_ns: int
     about: str | None = None
+    kept_bytes: int = MOST_SAID
 
     @property
     def key(self) -> tuple[str, Errand]:
@@ -69,12 +75,14 @@ class Finished:
     Attributes:
         order: what it was to do.
         outcome: how that went.
-        said: the last line of a check's output, empty for other errands.
+        said: the last line of what it wrote, empty where nobody hears that.
+        answer: all that was kept of what it wrote.
     """
 
     order: Order
     outcome: Outcome
     said: str = ""
+    answer: bytes = b""
 
     def problem(self) -> str | None:
         """Return half a sentence on what went wrong, None where all is well."""
@@ -117,5 +125,5 @@ class Helper:
 
 def last_line(said: bytes) -> str:
     """Return the last line with something on it, without what a terminal would obey."""
-    lines = said.decode(errors="replace").strip().splitlines() or [""]
+    lines = said[-MOST_SAID:].decode(errors="replace").strip().splitlines() or [""]
     return "".join(letter if letter.isprintable() else "?" for letter in lines[-1].strip())[:LONGEST_REASON]

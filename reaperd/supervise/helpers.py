@@ -26,8 +26,7 @@ from reaperd.loop.poller import Phase
 from reaperd.policy.words import Exited, HookKind, NotSpawned
 from reaperd.supervise import explain
 from reaperd.supervise.helper import (
-    CHECKS,
-    MOST_SAID,
+    HEARD,
     QUIET,
     Errand,
     Finished,
@@ -48,7 +47,7 @@ _MOST_CHUNKS: Final = 16  # what a pipe holds
 class Helpers:
     """Fork helper processes, bound their time, and tell who asked how they ended.
 
-    Implements `loop.poller.Source` for what checks write.
+    Implements `loop.poller.Source` for what helpers write that are heard.
 
     Args:
         world: what is acted through.
@@ -158,10 +157,10 @@ class Helpers:
             elif not helper.stuck:
                 self._kill(helper)
 
-    # --- output of checks -------------------------------------------------------------------------------
+    # --- output that is heard ---------------------------------------------------------------------------
 
     def ready(self, fd: int, events: int) -> None:
-        """Keep the end of what a check writes, so that it can write on."""
+        """Keep the end of what a helper writes, so that it can write on."""
         del events
         self._read(self._by_output[fd])
 
@@ -178,7 +177,7 @@ class Helpers:
             return False
         if not data:
             self._close_output(helper)
-        helper.said = (helper.said + data)[-MOST_SAID:]
+        helper.said = (helper.said + data)[-helper.order.kept_bytes :]
         return bool(data)
 
     def _drain(self, helper: Helper) -> None:
@@ -205,7 +204,7 @@ class Helpers:
     def _spawn(self, order: Order, run_id: str) -> Helper | StageFailed:
         read_fd = write_fd = None
         try:
-            if order.errand in CHECKS:
+            if order.errand in HEARD:
                 read_fd, write_fd = fds.pipe()
                 fds.set_nonblocking(read_fd)
             outputs = () if write_fd is None else ((write_fd, 1), (write_fd, 2))
@@ -228,7 +227,8 @@ class Helpers:
         told = helper.told
         self._give_up(helper)
         if not told:
-            self._report(Finished(helper.order, outcome, last_line(helper.said)), helper.pid)
+            finished = Finished(helper.order, outcome, last_line(helper.said), helper.said)
+            self._report(finished, helper.pid)
 
     def _give_up(self, helper: Helper) -> None:
         helper.told = True
@@ -268,7 +268,7 @@ class Helpers:
 
     def _report(self, finished: Finished, pid: int | None) -> None:
         order = finished.order
-        if order.errand not in CHECKS:
+        if order.errand not in HEARD:
             self._log_end(finished, pid)
         self._tell(finished)
 

@@ -17,12 +17,15 @@ from reaperd.errors import KernelError
 from reaperd.kernel import datagrams, pidfd
 from reaperd.kernel.datagrams import Datagram
 from reaperd.loop.poller import Phase
-from reaperd.policy.words import Event, Ready
+from reaperd.policy.words import Event, Ready, State, Timer
 from reaperd.sd.notify import Notification, parse
 from reaperd.supervise.service import Service
+from reaperd.supervise.watchdogs import Watchdogs
 from reaperd.supervise.world import World
 
 _A_TURN: Final = 32  # messages of one service
+_USEC_NS: Final = 1000
+_EXTENDED: Final = {State.STARTING: Timer.READY, State.STOPPING: Timer.GRACE}
 
 
 @dataclass(slots=True)
@@ -36,12 +39,17 @@ class _Listener:
 
 
 class Notifications:
-    """Own the runs' sockets and act on what comes in. Implements `loop.poller.Source` for them."""
+    """Own the runs' sockets and act on what comes in. Implements `loop.poller.Source` for them.
+
+    Attributes:
+        watchdogs: those that are to be heard from time to time.
+    """
 
     name = "notifications"
     phase = Phase.REPORTS
 
     def __init__(self, world: World, post: Callable[[Service, Event], None]) -> None:
+        self.watchdogs = Watchdogs(world, post)
         self._world = world
         self._post = post
         self._by_fd: dict[int, _Listener] = {}
@@ -94,15 +102,49 @@ class Notifications:
             return
         reason = self._objection(listener, datagram)
         if reason is None:
-            self._act(listener.service, said)
+            self._act(listener, said)
         else:
             self._ignore(listener, datagram, reason)
 
-    def _act(self, service: Service, said: Notification) -> None:
+    def _act(self, listener: _Listener, said: Notification) -> None:
+        service = listener.service
         if said.status is not None:
             service.said = said.status or None
+        if said.main_pid is not None:
+            self._name_main(listener, said.main_pid)
+        if said.reloading or said.stopping:
+            service.announced = "stopping" if said.stopping else "reloading"
         if said.ready:
+            service.announced = None
             self._post(service, Ready(self._world.clock()))
+        if said.extend_usec is not None:
+            self._extend(service, said.extend_usec * _USEC_NS)
+        if said.watchdog_usec is not None:
+            self.watchdogs.change(service, said.watchdog_usec * _USEC_NS)
+        if said.watchdog:
+            self.watchdogs.heard(service)
+        if said.is_unwell:
+            self.watchdogs.triggered(service)
+
+    def _name_main(self, listener: _Listener, pid: int) -> None:
+        """Take note of which process is to count as the main one, if it is of this very run."""
+        service = listener.service
+        if pid == service.main:
+            service.named_main = None
+        elif self._world.children.run_of(pid) == listener.run_id:
+            service.named_main = pid
+        else:
+            self._world.log(
+                "notify.no_main", service=service.spec.name, pid=pid, reason="not a process of this service"
+            )
+
+    def _extend(self, service: Service, wait_ns: int) -> None:
+        """Give a start or a stop more time; never less than it has."""
+        timer = _EXTENDED.get(service.run.state)
+        deadline_ns = None if timer is None else self._world.timers.at_ns((service.spec.name, timer))
+        if timer is not None and deadline_ns is not None:
+            until_ns = max(deadline_ns, self._world.clock() + wait_ns)
+            self._world.timers.arm((service.spec.name, timer), until_ns)
 
     def _objection(self, listener: _Listener, datagram: Datagram) -> str | None:
         """Return why a message does not count, None where it does."""

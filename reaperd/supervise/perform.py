@@ -47,6 +47,8 @@ from reaperd.supervise import explain
 from reaperd.supervise.health import Health
 from reaperd.supervise.helper import CHECKS, Errand, Finished
 from reaperd.supervise.helpers import Helpers, outfit
+from reaperd.supervise.listeners import ListenError, Listeners
+from reaperd.supervise.notifications import Notifications
 from reaperd.supervise.output import Outputs
 from reaperd.supervise.probes import Answered, Probes
 from reaperd.supervise.readiness import Gear, Readiness
@@ -54,6 +56,7 @@ from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
 from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.supervise.world import Pulse, World
+from reaperd.supervise.zombies import Zombies
 
 _ABOUT_MAIN: Final = frozenset(
     f"service.{about}"
@@ -91,7 +94,9 @@ class Performer:
         ending: the essential service whose end ends the daemon.
         helpers: the commands that run on behalf of services.
         outputs: where what the services write goes.
+        listeners: the sockets that services are given.
         schedules: the services' next times.
+        zombies: those that stay under services.
     """
 
     name = "spawn reports"
@@ -111,9 +116,12 @@ class Performer:
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
         self.outputs = Outputs(world, self.helpers, self._line_matched)
-        self._readiness = Readiness(world, self._probes, self.outputs, post)
+        self._notifications = Notifications(world, post)
+        self._readiness = Readiness(world, self._probes, self.outputs, self._notifications, post)
+        self.listeners = Listeners()
         self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
+        self.zombies = Zombies(world, self.helpers, self._service_of_child, post)
         self._run_ids = (f"{os.urandom(6).hex()}.{number}" for number in count(1))
 
     def perform(self, service: Service, actions: Sequence[Action]) -> None:  # noqa: C901, PLR0912 - flat, one case an action
@@ -131,10 +139,11 @@ class Performer:
                 case AwaitReady():
                     self._readiness.begin(service)
                 case WatchHealth():
-                    self._health.begin(service)
+                    self._watch(service)
                 case EndChecks():
                     self._readiness.end(service)
                     self._health.end(service)
+                    self._notifications.watchdogs.end(service)
                 case ArmSchedule():
                     self.schedules.arm(service)
                 case CancelSchedule():
@@ -150,9 +159,19 @@ class Performer:
                 case Emit(event=event, fields=fields):
                     self._emit(service, event, dict(fields))
 
+    def _watch(self, service: Service) -> None:
+        if service.spec.health is not None:
+            self._health.begin(service)
+        if service.spec.watchdog_ns is not None:
+            self._notifications.listen(service)
+            self._notifications.watchdogs.begin(service)
+
     def service_of(self, run_id: str | None) -> Service | None:
         """Return the service that a run belongs to, while any process of that run is left."""
         return None if run_id is None else self._of_run.get(run_id)
+
+    def _service_of_child(self, pid: int) -> Service | None:
+        return self.service_of(self._children.run_of(pid))
 
     def name_of(self, run_id: str | None) -> str | None:
         """Return the name of the service that a run, or a helper's run, belongs to."""
@@ -175,6 +194,7 @@ class Performer:
         if service.run_id is not None:
             self._readiness.end_run(service)
             self.outputs.finish(service)
+            self.zombies.end(service)
             self._children.ended(service.run_id)
             del self._of_run[service.run_id]
             service.run_id = service.unkillable = None
@@ -217,8 +237,12 @@ class Performer:
                 self._health.due(name)
             case Pulse.ANSWER:
                 self._probes.due(name)
+            case Pulse.WATCHDOG:
+                self._notifications.watchdogs.due(name)
             case Pulse.HELPER:
                 self.helpers.due(name)
+            case Pulse.ZOMBIES:
+                self.zombies.due()
             case Pulse.FLUSH | Pulse.AGE:
                 self.outputs.due(name, pulse)
 
@@ -226,6 +250,8 @@ class Performer:
         order = finished.order
         if order.errand in CHECKS:
             self._probes.finished(finished)
+        elif finished.order.errand in (Errand.LOOK, Errand.REAP):
+            self.zombies.finished(finished)
         elif order.errand is Errand.STOP and finished.problem() is not None:
             service = self._of_run.get(order.about or "")
             if service is not None:
@@ -276,12 +302,12 @@ class Performer:
     def _fork(self, service: Service) -> None:
         self.end_run(service)
         service.take_next_spec()
-        service.said = None
+        service.forget_words()
         run_id = next(self._run_ids)
         forked = self._spawn(service, run_id)
         if isinstance(forked, StageFailed):
             self._readiness.end_run(service)
-            cause = NotSpawned(forked.stage, forked.errno)
+            cause = NotSpawned(forked.stage, forked.errno, forked.what)
             self._post(service, SpawnFailed(cause, self._clock()))
             return
         service.run_id, service.report_fd = run_id, forked.report_fd
@@ -289,15 +315,18 @@ class Performer:
         self._of_run[run_id] = service
         self._of_report[forked.report_fd] = service
         self._poller.watch(forked.report_fd, self)
+        self.zombies.begin(service)
 
     def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:
         try:
             gear = self._gear(service, run_id)
+        except ListenError as error:
+            return StageFailed("sockets", error.errno, error.address)
         except KernelError as error:
             return StageFailed("descriptors", error.errno)
         spec = outfit(service.spec, service.spec.command, *gear.environment)
         try:
-            return self._children.spawn(spec, run_id, gear.descriptors)
+            return self._children.spawn(spec, run_id, (*gear.descriptors, *gear.passed))
         except ReaperdError:
             # The user or group was there when the configuration was read, and is gone since.
             return StageFailed("user", errno.ENOENT)
@@ -307,7 +336,13 @@ class Performer:
     def _gear(self, service: Service, run_id: str) -> Gear:
         gear = self._readiness.prepare(service, run_id)
         try:
-            return replace(gear, descriptors=(*gear.descriptors, *self.outputs.open(service)))
+            environment, passed = self.listeners.give(service.spec)
+            return replace(
+                gear,
+                environment=(*gear.environment, *environment),
+                descriptors=(*gear.descriptors, *self.outputs.open(service)),
+                passed=passed,
+            )
         except KernelError:
             gear.close()
             raise

@@ -44,10 +44,17 @@ LONGEST_PAUSE_NS: Final = SECOND_NS
 
 @dataclass(frozen=True, slots=True)
 class Gear:
-    """What the child of a new run is given: environment, and descriptors that are closed after the fork."""
+    """What the child of a new run is given.
+
+    Attributes:
+        environment: variables.
+        descriptors: those that are closed after the fork.
+        passed: those that stay open here.
+    """
 
     environment: tuple[tuple[str, str], ...] = ()
     descriptors: Descriptors = ()
+    passed: Descriptors = ()
 
     def close(self) -> None:
         """Close our copies of the child's ends."""
@@ -74,12 +81,17 @@ class Readiness:
     phase = Phase.REPORTS
 
     def __init__(
-        self, world: World, probes: Probes, outputs: Outputs, post: Callable[[Service, Event], None]
+        self,
+        world: World,
+        probes: Probes,
+        outputs: Outputs,
+        notifications: Notifications,
+        post: Callable[[Service, Event], None],
     ) -> None:
         self._world = world
         self._probes = probes
         self._post = post
-        self._notifications = Notifications(world, post)
+        self._notifications = notifications
         self._outputs = outputs
         self._awaited: dict[str, _Awaited] = {}
         self._pipes: dict[int, Service] = {}
@@ -93,13 +105,20 @@ class Readiness:
         Raises:
             KernelError: no descriptor is left.
         """
-        match service.spec.ready:
-            case NotifyCheck():
-                return Gear(environment=(("NOTIFY_SOCKET", self._notifications.open(service, run_id)),))
-            case FdCheck(fd=number):
-                return Gear(descriptors=((self._make_pipe(service), number),))
-            case _:
-                return Gear()
+        environment = self._speech(service, run_id)
+        if isinstance(service.spec.ready, FdCheck):
+            return Gear(environment, ((self._make_pipe(service), service.spec.ready.fd),))
+        return Gear(environment)
+
+    def _speech(self, service: Service, run_id: str) -> tuple[tuple[str, str], ...]:
+        """Return what lets a run say how it is: where, and how often it has to."""
+        spec = service.spec
+        if not isinstance(spec.ready, NotifyCheck) and spec.watchdog_ns is None:
+            return ()
+        address = ("NOTIFY_SOCKET", self._notifications.open(service, run_id))
+        if spec.watchdog_ns is None:
+            return (address,)
+        return address, ("WATCHDOG_USEC", str(spec.watchdog_ns // 1000))
 
     def end_run(self, service: Service) -> None:
         """Close what was made for a run that is over; harmless where nothing was."""

@@ -24,10 +24,14 @@ class Service:
         report_fd: where the child says whether its exec worked, until it has said so.
         not_spawned: the stage that failed, from the child's report until the child is reaped.
         stuck: a kill that found new processes again and again.
+        named_main: the process that said, or of which was said, that it is the main one from now on.
+        watchdog_ns: how often this run says that it lives, where it asked for another time than its spec's.
+        announced: what it says that it is doing: "reloading" or "stopping".
         unkillable: what is known of a process of it that does not end by SIGKILL, as of the latest look.
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         dropped: lines of its output that were dropped since the daemon started, because where they go failed.
+        zombies: how many zombies stay under it, as of the latest look; None where nobody looks.
         told_holds: the names that were last said to hold it, while WAITING.
     """
 
@@ -43,11 +47,15 @@ class Service:
     report_fd: int | None = None
     not_spawned: NotSpawned | None = None
     stuck: bool = False
+    named_main: int | None = None
+    watchdog_ns: int | None = None
+    announced: str | None = None
     unkillable: str | None = None
     said: str | None = None
     next_run_ns: int | None = None
     told_holds: tuple[str, ...] = ()
     dropped: int = 0
+    zombies: int | None = None
 
     def at_rest(self) -> bool:
         """Tell whether nothing of it runs or is going to by itself."""
@@ -56,6 +64,10 @@ class Service:
     def is_going_down(self) -> bool:
         """Tell whether it is being stopped and is wanted to stay down: asking for that again hurries it."""
         return self.run.state is State.STOPPING and self.run.want is Want.DOWN
+
+    def forget_words(self) -> None:
+        """Forget what the last run said of itself."""
+        self.said = self.announced = self.named_main = self.watchdog_ns = None
 
     def take_next_spec(self) -> None:
         """Follow the spec that a reload brought, if any."""

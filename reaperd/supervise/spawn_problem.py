@@ -34,6 +34,15 @@ _CGROUP_HINTS: Final = {
     errno.ENOENT: "somebody has removed the daemon's cgroup",
     errno.ENODEV: "somebody has removed the daemon's cgroup",
 }
+_LISTEN_HINTS: Final = {
+    errno.EADDRINUSE: "another program has it; see who: ss -tulpn",
+    errno.EADDRNOTAVAIL: "this machine has no such address now; see: ip addr",
+    errno.EACCES: "a port below 1024 needs root (CAP_NET_BIND_SERVICE), a file leave to write its directory",
+    errno.EPERM: "only root may give a socket file to somebody else",
+    errno.ENOENT: "its directory is missing, or its user or group is gone",
+    errno.EAFNOSUPPORT: "this machine has no IPv6",
+    **{number: _FORK_HINTS[number] for number in (errno.EMFILE, errno.ENFILE)},
+}
 _EXEC_HINTS: Final = {
     errno.E2BIG: "arguments and environment together are too long: execve(2)",
     errno.EAGAIN: "its user has as many processes as limits.nproc allows",
@@ -50,7 +59,7 @@ def spawn_problem(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None
     return f"{doing}: {os.strerror(cause.errno)}", hint
 
 
-def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # noqa: PLR0911 - flat, one case a stage
+def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # noqa: C901, PLR0911 - flat, one case a stage
     key = f"service.{spec.name}.{cause.stage}"
     match cause.stage:
         case "fork":
@@ -70,10 +79,19 @@ def _stage(cause: NotSpawned, spec: ServiceSpec) -> tuple[str, str | None]:  # n
             return f"chdir to {spec.directory}", f"{who}{key}"
         case "descriptors":
             return "placing its descriptors", f"service.{spec.name}.limits.nofile may be too small for them"
+        case "sockets":
+            return f"listening on {cause.what}", _listen_hint(cause, spec)
         case "exec":
             return f"exec of {spec.command[0]}", _exec_hint(cause.errno, spec)
         case stage:
             return stage, None
+
+
+def _listen_hint(cause: NotSpawned, spec: ServiceSpec) -> str:
+    what = _LISTEN_HINTS.get(cause.errno, "")
+    if cause.errno == errno.EADDRINUSE and (cause.what or "").startswith("unix:"):
+        what = "something else is there; see who listens: ss -xlp"
+    return f"{what} (service.{spec.base or spec.name}.sockets)".strip()
 
 
 def _limit_problem(spec: ServiceSpec) -> tuple[str, str | None]:

@@ -39,6 +39,7 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
         "log_files": log_files(service.spec),
         "dropped": service.dropped,
+        "zombies": service.zombies,
         "waits_for": [hold.name for hold in holds] or list(before),
         "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }
@@ -57,7 +58,10 @@ def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
         return explain.next_run(run, spec, service.next_run_ns)
     if service.unkillable is not None:
         return service.unkillable
-    return explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
+    told = explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
+    if service.announced is None or run.state not in {State.RUNNING, State.STOPPING}:
+        return told
+    return "; ".join(filter(None, (f"says that it is {service.announced}", told)))
 
 
 def rfc3339(timestamp_s: float) -> str:

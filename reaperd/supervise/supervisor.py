@@ -27,6 +27,7 @@ from reaperd.policy.words import (
     RequirementsMet,
     SpawnFailed,
     Stable,
+    State,
     Timer,
     TreeEmpty,
 )
@@ -35,6 +36,7 @@ from reaperd.supervise.perform import Ending, Performer
 from reaperd.supervise.service import Service
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
+from reaperd.supervise.zombies import Zombies
 
 # A start takes some milliseconds, in which nobody else is served: the next ones come in the next turn.
 STARTS_A_TURN: Final = 16
@@ -74,6 +76,11 @@ class Supervisor:
     def ending(self) -> Ending | None:
         """Return the essential service whose end ends the daemon; None while there is none."""
         return self._performer.ending
+
+    @property
+    def zombies(self) -> Zombies:
+        """Return what is known of the zombies that stay under services."""
+        return self._performer.zombies
 
     # --- what users want --------------------------------------------------------------------------------
 
@@ -130,6 +137,8 @@ class Supervisor:
     def _main_exited(self, service: Service, ended: Ended) -> None:
         # A dead child has said all it will ever say, so its report can be read to the end now.
         self._performer.read_report(service)
+        if self._has_successor(service):
+            return
         service.main = None
         if service.not_spawned is not None:
             self._performer.end_run(service)  # no program ever ran, so there is no tree
@@ -139,6 +148,17 @@ class Supervisor:
         status = ended.status
         code, number, dumped = wait.exit_code(status), wait.exit_signal(status), wait.core_dumped(status)
         self._post(service, MainExited(Exited(code, number, dumped, ended.out_of_memory), ended.at_ns))
+
+    def _has_successor(self, service: Service) -> bool:
+        """Let the process that was named follow as the main one, if it lives and is ours to wait for now."""
+        pid, service.named_main = service.named_main, None
+        if pid is None or service.not_spawned is not None or service.run.state is State.STOPPING:
+            return False
+        if not self._children.is_child(pid) or self._children.run_of(pid) != service.run_id:
+            return False
+        service.main = service.latest = pid
+        self._log("service.main_changed", service=service.spec.name, pid=pid)
+        return True
 
     def _tell_orphans(self, orphans: list[Ended]) -> None:
         # One line a turn: a storm of orphans must not become a storm of lines.
@@ -175,6 +195,7 @@ class Supervisor:
     def end_outputs(self) -> None:
         """Pass on what services wrote last; the daemon is leaving."""
         self._performer.outputs.end()
+        self._performer.listeners.end()
 
     def helper_runs(self) -> tuple[str, ...]:
         """Return the runs of the commands that run on behalf of services."""
@@ -194,6 +215,7 @@ class Supervisor:
             self._performer.helpers.tidy()
             for service in list(self._gates.emptying.values()):
                 self._see_whether_empty(service)
+        self._performer.listeners.settle(self.services.values())
         self.wishes.drop_leavers()
 
     def _post(self, service: Service, event: Event) -> None:
@@ -221,6 +243,7 @@ class Supervisor:
         if (service.run.state, service.run.awaits) != (before.state, before.awaits):
             self._gates.moved.add(service.spec.name)
         if service.at_rest():
+            self._performer.listeners.rested()
             self.wishes.settled(service)
 
     def _release(self) -> None:

@@ -160,7 +160,7 @@ class Wishes:
         if how.schedule or (armed is not None and spec.schedule not in {None, armed}):
             self._performer.schedules.arm(service)
         if how.health:
-            watch: tuple[Action, ...] = (WatchHealth(),) if spec.health is not None else ()
+            watch: tuple[Action, ...] = (WatchHealth(),) if spec.is_watched else ()
             self._performer.perform(service, (EndChecks(), *watch))
         return how.follow in {Follow.RESTART, Follow.AFRESH} and service.run.state in UP
 

@@ -18,8 +18,10 @@ class Pulse(Enum):
     TRY = "try"  # of a service that is awaited: its next readiness check, or the end of its `delay`
     CHECK = "check"  # of a running service: its next health check
     ANSWER = "answer"  # of a service: how long a connection to it may take
+    WATCHDOG = "watchdog"  # of a running service: its next word
     FLUSH = "flush"  # of an outlet that fails: its next try
     AGE = "age"  # of a log file: when it is old
+    ZOMBIES = "zombies"  # the next look for zombies under services
     HELPER = "helper"  # of a helper's run: how long it may take
 
 

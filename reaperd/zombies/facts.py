@@ -10,6 +10,7 @@ from signal import SIGCHLD
 from typing import Final
 
 from reaperd.kernel import procfs, proctask
+from reaperd.kernel.procfs import Stat
 from reaperd.kernel.proctask import Call
 
 _BIT: Final = 1 << (SIGCHLD - 1)
@@ -67,12 +68,14 @@ class ZombieFacts:
         return (self.tracer if self.tracer != self.ppid else 0) or self.thread_tracer
 
 
-def zombie_facts(pid: int, parent: ParentFacts | None, age_s: float, siblings: int) -> ZombieFacts | None:
-    """Return what is told of a zombie, None once it is gone."""
-    stat, status = procfs.read_stat(pid), procfs.read_status(pid)
-    if stat is None or status is None or not stat.is_zombie:
-        return None
-    others = [found for tid in procfs.threads(pid) if tid != pid and (found := procfs.read_status(pid, tid))]
+def zombie_facts(
+    stat: Stat, status: Mapping[str, str], parent: ParentFacts | None, age_s: float, siblings: int
+) -> ZombieFacts:
+    """Return what is told of a zombie by its line and its status, and by those of its threads."""
+    pid, others = stat.pid, list[Mapping[str, str]]()
+    if stat.num_threads > 1:
+        tids = (tid for tid in procfs.threads(pid) if tid != pid)
+        others = [found for tid in tids if (found := procfs.read_status(pid, tid))]
     ended = [found for found in others if found.get("State", "").startswith("Z")]
     return ZombieFacts(
         pid=pid,
@@ -89,7 +92,7 @@ def zombie_facts(pid: int, parent: ParentFacts | None, age_s: float, siblings: i
     )
 
 
-def _held_up(pid: int, status: dict[str, str], parent: ParentFacts | None) -> int:
+def _held_up(pid: int, status: Mapping[str, str], parent: ParentFacts | None) -> int:
     """Return the init that cannot end for this zombie, whose parent is outside of its PID namespace.
 
     It sleeps in zap_pid_ns_processes (kernel/pid_namespace.c) until everybody in there has been collected.
@@ -105,7 +108,7 @@ def _held_up(pid: int, status: dict[str, str], parent: ParentFacts | None) -> in
     return 0
 
 
-def _inner_pid(status: dict[str, str], parent: ParentFacts | None) -> int:
+def _inner_pid(status: Mapping[str, str], parent: ParentFacts | None) -> int:
     """Return the zombie's pid in the PID namespace of its parent, which may be above its own."""
     pids = [int(word) for word in status.get("NSpid", "").split()]
     return pids[parent.depth - 1] if parent is not None and len(pids) >= parent.depth else 0
@@ -156,9 +159,9 @@ def _thread(pid: int, tid: int, status: dict[str, str]) -> ThreadFacts:
     )
 
 
-def _has(status: dict[str, str], mask: str) -> bool:
+def _has(status: Mapping[str, str], mask: str) -> bool:
     return bool(int(status.get(mask, "0"), 16) & _BIT)
 
 
-def _number(status: dict[str, str], name: str) -> int:
+def _number(status: Mapping[str, str], name: str) -> int:
     return int(status.get(name, "0").split()[0])

@@ -1,8 +1,11 @@
-"""Find every zombie with psutil, and what the kernel still tells of it.
+"""Find every zombie, and what the kernel still tells of it.
 
 A zombie has ended and waits for its parent to collect its exit status. Its memory is gone, and with it its
 command line; name, user, times and status are left. Everything may vanish between two looks: what is gone
 by the time of the second is left out.
+
+psutil lists the processes and describes the parents. The zombies themselves, of which there may be thousands,
+are read from /proc: psutil takes five times as long for each, and does not know the half of what is needed.
 
 How long a zombie has been one is nowhere written. Its start bounds it from above. Where the scheduler tells
 when it last ran, that is its death; time that the machine was suspended does not count there, so it bounds
@@ -10,11 +13,13 @@ from below.
 """
 
 import os
+import pwd
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EACCES, EPERM
+from functools import cache
 from typing import Final
 
 import psutil
@@ -134,39 +139,36 @@ def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
 class _Look:
     """What several zombies of one scan share: the time, and what was read of their parents."""
 
-    __slots__ = ("_cgroups", "_counts", "_facts", "_now_ms", "_parents")
+    __slots__ = ("_cgroups", "_counts", "_facts", "_now", "_now_ms", "_parents")
 
     def __init__(self, found: Sequence[procfs.Stat]) -> None:
         self._counts = Counter(stat.ppid for stat in found)
         self._parents = {ppid: _parent(ppid) for ppid in self._counts}
         self._facts = {ppid: parent_facts(ppid) if ppid else None for ppid in self._counts}
         self._cgroups = {ppid: read_cgroup(ppid) if ppid else None for ppid in self._counts}
+        self._now = time.time()
         self._now_ms: dict[int, float | None] = {}  # by processor
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
         """Return what can be told of a zombie, or None once it has been collected."""
-        try:
-            process = psutil.Process(stat.pid)
-            with process.oneshot():
-                is_zombie = process.status() == psutil.STATUS_ZOMBIE
-                name, user, started_at = process.name(), process.username(), process.create_time()
-        except psutil.Error:
-            return None
-        at_least_s = self._at_least_s(stat)
+        age_s, at_least_s = stat.age_s, self._at_least_s(stat)
         status = stat.exit_code if procfs.may_inspect(stat.pid) else None
-        facts = self._facts_of(stat, stat.age_s if at_least_s is None else at_least_s)
+        told = procfs.read_status(stat.pid)
+        if told is None:
+            return None
+        facts = self._facts_of(stat, told, age_s if at_least_s is None else at_least_s)
         cgroup = read_cgroup(stat.pid) or self._cgroups[stat.ppid]  # version 1 forgets that of the dead
-        if not is_zombie or facts is None or not _is_still_there(stat):
+        if not _is_still_there(stat):
             return None
         return Zombie(
             pid=stat.pid,
             start_time=stat.start_time,
-            name=name,
-            user=user,
+            name=stat.comm,
+            user=_user_name(int(told.get("Uid", "0").split()[0])),
             ppid=stat.ppid,
             parent=self._parents[stat.ppid],
-            started_at=started_at,
-            at_most_s=stat.age_s,
+            started_at=self._now - age_s,
+            at_most_s=age_s,
             at_least_s=at_least_s,
             was_killed=stat.was_killed,
             exit_code=None if status is None else wait.exit_code(status),
@@ -190,8 +192,17 @@ class _Look:
         now_ms = self._now_ms[stat.processor]
         return None if now_ms is None else min(max(0.0, (now_ms - died_ms) / 1000), stat.age_s)
 
-    def _facts_of(self, stat: procfs.Stat, age_s: float) -> ZombieFacts | None:
-        return zombie_facts(stat.pid, self._facts[stat.ppid], age_s, self._counts[stat.ppid] - 1)
+    def _facts_of(self, stat: procfs.Stat, told: Mapping[str, str], age_s: float) -> ZombieFacts:
+        return zombie_facts(stat, told, self._facts[stat.ppid], age_s, self._counts[stat.ppid] - 1)
+
+
+@cache
+def _user_name(uid: int) -> str:
+    """Return a user's name, or the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _is_still_there(stat: procfs.Stat) -> bool:

@@ -17,7 +17,7 @@ LAYERS: Final = (
     ("announce",),
     ("verbs",),
     ("naming",),
-    ("supervise", "control", "zombies", "scaling"),
+    ("supervise", "control", "zombies", "scaling", "doctor"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),
     ("track",),
@@ -34,6 +34,7 @@ HOMES: Final = {
     "click": {"cli"},
     "h11": {"control"},
     "cronsim": {"crontab"},
+    "yaml": {"config"},
     "ctypes": {"kernel", "pid1"},
 }
 # Of the standard library, but not for this program: threads and fork do not go together, and another's event
@@ -121,6 +122,7 @@ def test_a_module_imports_what_it_may(module: str) -> None:
         ("reaperd.loop.loop", "import structlog.dev as s", "structlog lives in ['telemetry']"),
         ("reaperd.cli.main", "import h11", "h11 lives in ['control']"),
         ("reaperd.config.schedules", "from cronsim import CronSim", "cronsim lives in ['crontab']"),
+        ("reaperd.cli.import_", "import yaml", "yaml lives in ['config']"),
         ("reaperd.crontab", "from reaperd.config.spec import Cron", "imports point down"),
         ("reaperd.supervise.reload", "from reaperd.scaling import Scaling", "imports point down"),
         ("reaperd.cli.main", "import requests", "not a dependency"),

@@ -64,11 +64,12 @@ def _accepts(calls: list[str]) -> list[int]:
 
 
 def test_an_idle_daemon_polls_without_a_timeout_and_makes_no_other_call(tmp_path: Path) -> None:
-    """With services that run, failed, were stopped, and an orphan: one poll between two requests."""
+    """With services that run, leak, failed, were stopped, and an orphan: one poll between two requests."""
     soon = {"reset_after": "1ms"}
     services = {
         "running": sleeper(backoff=soon),
         "orphaned": sh("(setsid sleep 1000 &); echo here; exec sleep 1000", backoff=soon),
+        "leaking": sh("true & exec sleep 1000", backoff=soon),
         "failed": sh("exit 1", restart="never"),
         "stopped": sleeper(),
     }
@@ -78,6 +79,7 @@ def test_an_idle_daemon_polls_without_a_timeout_and_makes_no_other_call(tmp_path
         reaperd.wait_for("service.failed", service="failed")
         reaperd.ask("stop", "stopped")
         wait_until(lambda: reaperd.status("orphaned")["uptime"] > 0.1, "the timers to be over")
+        wait_until(lambda: reaperd.status("leaking")["zombies"] == 1, "a zombie that nobody is waked by")
         calls = _between_two_requests(reaperd, tmp_path / "trace")
     names = [call.partition("(")[0] for call in calls]
     assert names in (["rt_sigprocmask", poll, "rt_sigprocmask"] for poll in ("epoll_wait", "epoll_pwait")), (
@@ -113,3 +115,19 @@ def test_a_daemon_that_hears_of_processes_sets_a_timer_only_once_it_has_heard(tm
             assert found[1] == "-1" or has_heard, calls
             has_heard = False
         has_heard = has_heard or re.fullmatch(r"recvfrom\(.*\) = 76", call) is not None
+
+
+def test_looks_for_zombies_are_the_only_thing_that_is_waited_for(tmp_path: Path) -> None:
+    """Switched on they arm one timer for all services, and nothing wakes the daemon before."""
+    soon = {"reset_after": "1ms"}
+    services = {
+        "often": sleeper(backoff=soon, zombies={"age": "10m"}),
+        "rarely": sleeper(backoff=soon, zombies={"age": "20m"}),
+    }
+    with daemon(tmp_path, services, settings=ALONE) as reaperd:
+        reaperd.wait_for("service.running", service="rarely")
+        wait_until(lambda: (reaperd.status("rarely")["uptime"] or 0) > 0.1, "the timers to be over")
+        calls = _between_two_requests(reaperd, tmp_path / "trace")
+    polls = [found for call in calls if (found := _POLL.match(call))]
+    assert len(polls) == 1, calls
+    assert 500_000 < int(polls[0][1]) <= 600_000, calls

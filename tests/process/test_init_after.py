@@ -2,6 +2,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.support.init_runs import (
     PYTHON,
     SAYS,
     children_of,
+    descendants_of,
     in_namespace,
     init_command,
     run,
@@ -230,7 +232,8 @@ def test_kill_orphans_ends_an_adopted_orphan() -> None:
     with started(command, stdin=subprocess.PIPE) as init:
         inner = int(init.line())
         pid = init.pid
-        wait_for(lambda: not any(inner == nspid(child) for child in children_of(pid)))
+        # Among all descendants: it is not a child of init until the subshell that started it has ended.
+        wait_for(lambda: not any(inner == nspid(child) for child in descendants_of(pid)))
         init.enter()
         assert init.end()[0] == 3
 
@@ -281,6 +284,18 @@ def test_a_killed_subreaper_takes_cmd_with_it() -> None:
         cmd = int(init.line().split()[1])
         init.process.kill()
         wait_until_gone(cmd)
+
+
+def test_a_container_that_kills_orphans_ends_what_a_killed_probe_had_left() -> None:
+    """An engine kills a probe's init by SIGKILL: PID 1 with --kill-orphans ends the probe's background."""
+    script = (
+        'mkfifo $0/said; "$@" >$0/said & probe=$!; read left <$0/said; kill -KILL $probe; wait $probe;'
+        "while kill -0 $left 2>/dev/null; do sleep 0.05; done; echo ended"
+    )
+    probe = init_command("-q", "-s", "-g", "--", "sh", "-c", "setsid sleep 1000 & echo $!; wait")
+    with tempfile.TemporaryDirectory() as folder:
+        outer = in_namespace("-q", "--kill-orphans=0.1", "--", "sh", "-c", script, folder, *probe)
+        assert run(outer).stdout == "ended\n"
 
 
 PARENT = (

@@ -172,3 +172,28 @@ def test_the_command_line_finds_the_same_init() -> None:
     ended = run([*INIT[:-1], "--", "init", "-q", "sh", "-c", "exit 3"])
     assert (ended.returncode, ended.stderr) == (3, "")
     assert "usage: reaperd init" in run([*INIT[:-1], "--", "init", "--help"]).stdout
+
+
+# Forks CMD, and becomes an init that is told of it as the first stage would tell.
+ADOPTING = (
+    "import os, sys\n"
+    "pid = os.fork()\n"
+    "if pid == 0:\n    os.execvp('sh', ['sh', '-c', sys.argv[1]])\n"
+    "words = [word.replace('PID', str(pid)) for word in sys.argv[2:]]\n"
+    "os.execv(words[0], words)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("cmd", "word", "status"),
+    [
+        ("exit 5", "PID,0,4:::/usr/bin/reaperd", 5),
+        ("read line; exit 5", "PID,2,0::10,0,1:reaperd", 138),  # a SIGUSR1 that the first stage had fetched
+        ("exit 3", "PID,1,0:17,18::/sbin/tini", 3),
+    ],
+)
+def test_the_second_stage_goes_on_with_what_it_is_told(cmd: str, word: str, status: int) -> None:
+    """CMD is its child already; signals that were fetched before go to it, and its status is told."""
+    adopting = [PYTHON, "-c", ADOPTING, cmd, *init_command(f"--adopt={word}", "sh")]
+    with started(adopting, stdin=subprocess.PIPE) as init:
+        assert init.process.wait(60) == status

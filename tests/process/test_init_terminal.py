@@ -87,6 +87,17 @@ def test_no_setsid_single_stays_where_it_is() -> None:
         assert (session_of(cmd), group_of(cmd), foreground_of(cmd)) == (init, init, init)
 
 
+@pytest.mark.parametrize(("words", "own"), [([], False), (["--setsid"], True)])
+def test_setsid_gives_a_session_also_under_a_shell(words: list[str], *, own: bool) -> None:
+    """Where somebody else leads the terminal's session CMD stays in it, unless --setsid asks otherwise."""
+    command = shlex.join(init_command("-q", *words, *says(signal.SIGTERM)))
+    with terminal(["sh", "-c", f"{command}; exit 3"]) as user:
+        cmd = int(user.expect(r"ready (\d+)\r\n")[1])
+        assert (session_of(cmd) == cmd) is own
+        os.kill(cmd, signal.SIGTERM)
+        assert user.end() == 3
+
+
 def test_without_a_terminal_cmd_has_a_session_all_the_same() -> None:
     """Where stdin is no terminal CMD still leads its own session."""
     with started(init_command("-q", *says())) as init:

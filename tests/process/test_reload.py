@@ -15,7 +15,7 @@ STUBBORN = "trap '' TERM; echo trapped; while :; do sleep 0.05; done"
 TRAPPED = {"log": "trapped"}
 
 
-def ask(folder: Path, verb: str, *names: str, wait: bool = True, **more: object) -> dict[str, dict[str, Any]]:
+def ask(folder: Path, verb: str, *names: str, wait: bool = True, **more: Any) -> dict[str, dict[str, Any]]:
     """Return the items of an answer by name."""
     answer = Client(folder / "c.sock").ask(verb, names, wait=wait, **more)
     return {item["name"]: item for item in answer["items"]}

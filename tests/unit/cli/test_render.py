@@ -107,15 +107,15 @@ def test_screen_of_a_pipe() -> None:
 @pytest.mark.parametrize(
     ("environ", "screen"),
     [
-        ({"TERM": "xterm", "COLUMNS": "99"}, Screen(99, colour=True)),
-        ({"TERM": "xterm", "COLUMNS": "99", "NO_COLOR": "1"}, Screen(99)),
-        ({"TERM": "xterm", "COLUMNS": "99", "NO_COLOR": ""}, Screen(99, colour=True)),
+        ({"TERM": "xterm", "COLUMNS": "99"}, Screen(99, colour=True, moves=True)),
+        ({"TERM": "xterm", "COLUMNS": "99", "NO_COLOR": "1"}, Screen(99, moves=True)),
+        ({"TERM": "xterm", "COLUMNS": "99", "NO_COLOR": ""}, Screen(99, colour=True, moves=True)),
         ({"TERM": "dumb", "COLUMNS": "0"}, Screen(80)),
         ({"COLUMNS": "wide"}, Screen(80)),
     ],
 )
 def test_screen_of_a_terminal(environ: dict[str, str], screen: Screen) -> None:
-    """A terminal has a width, and colours unless NO_COLOR or TERM says otherwise."""
+    """A terminal has a width, and colours unless NO_COLOR or TERM says otherwise; a dumb one only prints."""
     leader, follower = pty.openpty()
     try:
         with os.fdopen(follower, "w") as stream:

@@ -7,7 +7,7 @@ import pytest
 
 from reaperd.config import reference
 from reaperd.config.checks import HEALTH
-from reaperd.config.keys import BACKOFF, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP
+from reaperd.config.keys import BACKOFF, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP, ZOMBIES
 from reaperd.config.report import Report, Site, Source
 from reaperd.config.schedules import SCHEDULE
 from reaperd.config.spec import (
@@ -22,6 +22,7 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     TcpCheck,
+    Zombies,
 )
 from reaperd.config.table import Key
 
@@ -71,6 +72,7 @@ RECORDS: list[tuple[tuple[Key, ...], Any, set[str]]] = [
     (STOP, Stop(), set()),
     (RELOAD, Reload(), set()),
     (HEALTH, Health(TcpCheck("h", 1)), {"check"}),
+    (ZOMBIES, Zombies(), set()),
     (SCHEDULE, Schedule(Every(1)), {"when"}),
 ]
 NOT_IN_SPEC = {"instances", "environment_files", "include", "tcp", "http", "exec", "cron", "every"}

@@ -10,6 +10,7 @@ from reaperd.config.spec import (
     Every,
     Health,
     Limit,
+    Listener,
     NotifyAccess,
     Reload,
     Restart,
@@ -19,6 +20,8 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     TcpCheck,
+    Transport,
+    Zombies,
 )
 from reaperd.policy.change import Change, Follow, change, needs_restart
 from reaperd.policy.words import Awaits, Run, State, Want
@@ -45,6 +48,8 @@ NEW_PROCESS: dict[str, Any] = {
     "stderr": Sink.NULL,
     "oneshot": True,
     "notify_access": NotifyAccess.MAIN,
+    "watchdog_ns": 1,
+    "sockets": (Listener(Transport.UNIX, "@x"),),
 }
 SAME_PROCESS: dict[str, Any] = {
     "restart": Restart.ALWAYS,
@@ -64,6 +69,7 @@ SAME_PROCESS: dict[str, Any] = {
     "on_failure": ("page",),
     "on_exit": ("page",),
     "schedule": Schedule(Every(1)),
+    "zombies": Zombies(),
 }
 
 

@@ -35,6 +35,7 @@ def test_a_row_says_what_is_known() -> None:
         "waits_for": [],
         "log_files": {"stdout": None, "stderr": None},
         "dropped": 0,
+        "zombies": None,
         "why": None,
     }
 

@@ -1,0 +1,88 @@
+"""reaperd doctor: what this machine allows, found by trying, and what is done instead."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reaperd import __version__
+from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.render import printable, put, put_json, stdout_screen, wrapped
+from reaperd.control.client import RefusedError
+from reaperd.doctor.findings import Check, Found, Verdict, partly, yes
+from reaperd.errors import Exit
+
+SCHEMA: Final = "reaperd.doctor/1"
+_STYLES: Final[Mapping[Verdict, str]] = {
+    Verdict.YES: "\x1b[32m",
+    Verdict.PARTLY: "\x1b[33m",
+    Verdict.NO: "\x1b[31m",
+}
+
+
+@click.command(
+    cls=Command,
+    exits="0: reaperd can do its work here, perhaps by other means. 1: something that it needs is not there.",
+    examples=("reaperd doctor", "reaperd doctor --json", "sudo reaperd doctor"),
+)
+@json_option
+@socket_option
+def doctor(*, as_json: bool, socket: Path | None) -> int:
+    """Say what this machine allows, and what is done instead where it does not.
+
+    Each is found out by trying it, harmlessly and mostly in a child; what is true for this user need not
+    be for another. Works without a daemon, and as any user.
+    """
+    # Imported here: the help does without.
+    from reaperd.doctor import machine, places  # noqa: PLC0415
+
+    checks = (*machine.CHECKS, *places.checks(socket), _daemon(socket))
+    found = [(check, check.found()) for check in checks]
+    if as_json:
+        items = [_item(check, each) for check, each in found]
+        put_json({"schema": SCHEMA, "version": __version__, "items": items})
+    else:
+        put("".join(_lines(check, each) for check, each in found))
+    missing = any(check.needed and each.verdict is Verdict.NO for check, each in found)
+    return Exit.FAILED if missing else Exit.OK
+
+
+def _item(check: Check, found: Found) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "verdict": found.verdict.value,
+        "detail": found.detail,
+        "does": check.does,
+        "tried": check.tried,
+        "instead": check.instead if found.verdict is Verdict.NO else None,
+        "needed": check.needed,
+    }
+
+
+def _lines(check: Check, found: Found) -> str:
+    screen = stdout_screen()
+    verdict = screen.painted(f"{found.verdict.value:6}", _STYLES[found.verdict])
+    lines = [f"{verdict}  {check.name}: {printable(found.detail)}\n"]
+    lines.append(wrapped(f"for: {check.does}; tried: {check.tried}", screen, indent=8))
+    if found.verdict is Verdict.NO and check.instead is not None:
+        lines.append(wrapped(f"instead: {check.instead}", screen, indent=8))
+    return "".join(lines)
+
+
+def _daemon(socket: Path | None) -> Check:
+    def look() -> Found:
+        try:
+            answer = client(socket).ask("status")
+        except RefusedError as error:
+            return partly(f"it answers, and refuses this user: {error.message}")
+        count = len(answer.get("items") or ())
+        return yes(f"it answers, and has {count} service{'' if count == 1 else 's'}")
+
+    return Check(
+        "daemon",
+        "runs the services",
+        "asked it for its status",
+        "commands that need none work all the same; start one with: reaperd run -c FILE",
+        look,
+    )

@@ -1,0 +1,308 @@
+"""What the kernel allows: the table of checks, and how each tries."""
+
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn
+
+from reaperd.doctor.findings import Check, Found, no, partly, yes
+from reaperd.doctor.trial import tried
+from reaperd.kernel import cgroup, inotify, namespaces, pidfd, prctl, procfs, ptrace
+
+_WANTED: Final = ("cpu", "memory", "pids", "io")
+_FEW_DESCRIPTORS: Final = 4096
+_FEW_WATCHES: Final = 128
+_STOP_S: Final = 3.0
+
+
+def _forked(body: Callable[[], object]) -> int:
+    """Fork a child that runs `body`, then waits to be killed."""
+    pid = os.fork()
+    if pid == 0:
+        _run(body)
+    return pid
+
+
+def _run(body: Callable[[], object]) -> NoReturn:
+    try:
+        body()
+    finally:
+        os._exit(0)
+
+
+def _subreaper() -> Found:
+    def attempt() -> str:
+        prctl.set_child_subreaper(True)
+        middle = _forked(lambda: _forked(lambda: time.sleep(0)))
+        os.waitpid(middle, 0)
+        os.waitpid(-1, 0)  # ECHILD where the orphan went to somebody else
+        return "an orphan came to us and was reaped"
+
+    return yes(tried(attempt))
+
+
+def _pidfd() -> Found:
+    def attempt() -> str:
+        child = _forked(signal.pause)
+        fd = pidfd.open(child)
+        if fd is None or not pidfd.send(fd, signal.SIGKILL):
+            raise ProcessLookupError(0, "a child of ours is not to be found")
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll()
+        os.waitid(os.P_PIDFD, fd, os.WEXITED)  # type: ignore[attr-defined,unused-ignore] # Linux
+        return "opened, signalled, polled and waited for a child by it"
+
+    return yes(tried(attempt))
+
+
+def _pidfd_info() -> Found:
+    def attempt() -> str:
+        fd = pidfd.open(os.getpid())
+        if fd is None or pidfd.info_pid(fd) != os.getpid():
+            raise OSError(0, "it told of another process")
+        return "it told our own pid"
+
+    return yes(tried(attempt))
+
+
+def _cgroup() -> Found:
+    own = cgroup.find_own()
+    if own is None:
+        return no("no hierarchy of version 2 holds this process")
+    directory = f"{own}/reaperd-doctor-{os.getpid()}"
+    cgroup.make(directory)
+    try:
+        can_kill = Path(directory, "cgroup.kill").exists()
+    finally:
+        cgroup.remove(directory)
+    found = Path(own, "cgroup.controllers").read_text(encoding="ascii").split()
+    missing = [name for name in _WANTED if name not in found]
+    detail = f"made and removed one in {own}; controllers: {' '.join(found) or 'none'}"
+    if not can_kill:
+        return partly(f"{detail}; no cgroup.kill, which needs Linux 5.14")
+    return partly(f"{detail}; without {', '.join(missing)}") if missing else yes(detail)
+
+
+def _ptrace() -> Found:
+    detail = tried(lambda: _traced(0))
+    scope = procfs.read_permitted("/proc/sys/kernel/yama/ptrace_scope", 16)
+    if scope is not None and scope.strip() != b"0" and os.geteuid() != 0:
+        return partly(f"{detail}; of others' none (kernel.yama.ptrace_scope is {scope.decode().strip()})")
+    return yes(detail if os.geteuid() == 0 else f"{detail}; of other users' none")
+
+
+def _suspend_seccomp() -> Found:
+    return yes(tried(lambda: _traced(ptrace.SUSPEND_SECCOMP)))
+
+
+def _traced(options: int) -> str:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    child = _forked(signal.pause)
+    ptrace.seize(child, options)
+    ptrace.interrupt(child)
+    if ptrace.next_stop(child, time.monotonic() + _STOP_S) is None:
+        raise TimeoutError(0, "the traced child did not stop")
+    ptrace.detach(child)
+    return "traced and stopped a child"
+
+
+def _namespaces() -> Found:
+    def attempt(flags: int) -> Callable[[], str]:
+        def unshare() -> str:
+            namespaces.unshare(flags)
+            return "made one"
+
+        return unshare
+
+    user = _word(attempt(namespaces.NEWUSER))
+    both = namespaces.NEWPID | (0 if os.geteuid() == 0 else namespaces.NEWUSER)
+    pid = _word(attempt(both))
+    detail = f"user: {user}; PID: {pid}"
+    good = [word == "made one" for word in (user, pid)]
+    return yes(detail) if all(good) else partly(detail) if any(good) else no(detail)
+
+
+def _word(attempt: Callable[[], str]) -> str:
+    try:
+        return tried(attempt)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _inotify() -> Found:
+    fd = inotify.open_notices()
+    try:
+        watches = inotify.notice(fd, "/")
+    finally:
+        os.close(fd)
+    limits = [
+        f"{name} {int(procfs.read_permitted(f'/proc/sys/fs/inotify/max_user_{name}', 32) or 0)}"
+        for name in ("instances", "watches")
+    ]
+    detail = f"per user: {', '.join(limits)}"
+    few = int(limits[0].split()[1]) < _FEW_WATCHES
+    return no("no directory can be watched") if not watches else partly(detail) if few else yes(detail)
+
+
+def _nofile() -> Found:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    detail = f"soft {soft}, hard {hard}; the daemon takes all of it, services get theirs back"
+    return yes(detail) if hard < 0 or hard >= _FEW_DESCRIPTORS else partly(detail)
+
+
+def _sched() -> Found:
+    when = procfs.last_ran_ms(os.getpid())
+    return no("/proc/PID/sched is not there") if when is None else yes("/proc/PID/sched says when we ran")
+
+
+def _children_files() -> Found:
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return (
+        yes("a task's children are listed")
+        if path.exists()
+        else no("/proc/PID/task/TID/children is not there")
+    )
+
+
+def _strangers() -> Found:
+    hidden = procfs.read_stat(1) is None
+    if hidden:
+        return no("process 1 cannot be seen (hidepid, or a security module)")
+    inspect = procfs.may_inspect(1)
+    return yes("process 1 can be seen and looked into") if inspect else partly("seen, but not looked into")
+
+
+def _systemd() -> Found:
+    booted = Path("/run/systemd/system").is_dir()
+    notify = os.environ.get("NOTIFY_SOCKET")
+    detail = "systemd is running here" if booted else "systemd does not run here (/run/systemd/system)"
+    if notify is None:
+        return partly(f"{detail}; NOTIFY_SOCKET is not set") if booted else no(detail)
+    return yes(f"{detail}; {_notify(notify)}")
+
+
+def _notify(address: str) -> str:
+    import socket  # noqa: PLC0415 - only under systemd
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+    return "its notification socket can be reached"
+
+
+def _connector() -> Found:
+    import socket  # noqa: PLC0415 - only for this
+
+    netlink_connector, processes = 11, 1  # linux/netlink.h, linux/connector.h
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, netlink_connector) as sock:
+        sock.bind((0, processes))
+    return partly("subscribed to it; whether this namespace is told anything shows in use")
+
+
+CHECKS: Final = (
+    Check(
+        "subreaper",
+        "adopts what services leave behind: PR_SET_CHILD_SUBREAPER(2const)",
+        "became one in a child, and orphaned a process there",
+        None,
+        _subreaper,
+        needed=True,
+    ),
+    Check(
+        "pidfd",
+        "means exactly one process in every signal and wait: pidfd_open(2)",
+        "opened one on a child, killed it by it and waited for it",
+        None,
+        _pidfd,
+        needed=True,
+    ),
+    Check(
+        "pidfd info",
+        "tells who a process is from its descriptor alone (Linux 6.13); not needed so far",
+        "asked one of ourselves: PIDFD_GET_INFO",
+        "who it is is read from /proc and compared by start time",
+        _pidfd_info,
+    ),
+    Check(
+        "cgroup",
+        "gives each run a control group: exact, and killed at once: cgroups(7)",
+        "made and removed one below our own",
+        "descendants are followed by parents, sessions and a mark in their environment; stopped by sweeps",
+        _cgroup,
+    ),
+    Check(
+        "process connector",
+        "is told of every fork and end on the machine: netlink(7)",
+        "subscribed, and left again",
+        "orphans are seen at the next end of a child, request or stop",
+        _connector,
+    ),
+    Check(
+        "ptrace",
+        "lets a parent reap its zombies: reaperd reap --method inject, reaperd cure",
+        "traced and stopped a child of ours",
+        "zombies are cleared by SIGCHLD, or with their parent",
+        _ptrace,
+    ),
+    Check(
+        "suspend seccomp",
+        "the same in a parent that a seccomp filter watches: PTRACE_O_SUSPEND_SECCOMP",
+        "traced a child with that option",
+        "such a parent is left alone unless --force is given",
+        _suspend_seccomp,
+    ),
+    Check(
+        "namespaces",
+        "makes the specimens that need one: reaperd specimen lazy-init, outside",
+        "made a user and a PID namespace in a child",
+        "those specimens cannot be made",
+        _namespaces,
+    ),
+    Check(
+        "inotify",
+        "follows log files: reaperd logs -f",
+        "watched / and stopped watching it",
+        "log files are looked at twice a second",
+        _inotify,
+    ),
+    Check(
+        "descriptors",
+        "holds a few for each service: RLIMIT_NOFILE, getrlimit(2)",
+        "read the limits",
+        "fewer services: raise it with ulimit -n or LimitNOFILE=",
+        _nofile,
+        needed=True,
+    ),
+    Check(
+        "scheduler's clock",
+        "tells when a zombie died: SCHED_DEBUG",
+        "read /proc/PID/sched of ourselves",
+        "a zombie's age is told by its bounds",
+        _sched,
+    ),
+    Check(
+        "children files",
+        "finds descendants without reading every process: CONFIG_PROC_CHILDREN",
+        "looked for it in /proc",
+        "every process of the machine is read",
+        _children_files,
+    ),
+    Check(
+        "strangers",
+        "looks into other users' processes: reaperd zombies, reaperd tree",
+        "read process 1",
+        "only what this user may see is shown; run with CAP_SYS_PTRACE to see all",
+        _strangers,
+    ),
+    Check(
+        "systemd",
+        "is told when all is ready, and keeps the watchdog: sd_notify(3)",
+        "looked for it, and for its notification socket",
+        "the daemon runs without it",
+        _systemd,
+    ),
+)
