@@ -104,7 +104,8 @@ class Replay:
 
     def _survey(self, events: list[Event]) -> None:
         """Note where in this batch each pid is born and ends last."""
-        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        now_ns = time.monotonic_ns()  # first: if we are held up in between, nobody looks younger than he is
+        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now_ns
         self._forks = {
             event[6]: place
             for place, event in enumerate(events)
@@ -125,16 +126,21 @@ class Replay:
                 return
             self._graves.forget(pid)
             self._tell(self._table.reaped(pid))
+        if self._table.get(parent) is None:
+            self._seek(pid, at_ns)
+            return
         seen = None if self._last_exit.get(pid, -1) > place else look.read(pid)
         if seen is not None and self._is_younger(seen, at_ns):
             seen = None  # somebody else has that pid already, of whom a later message tells
-        if self._table.get(parent) is None:
-            if seen is not None:
-                self._tell(self._table.observe(_living(seen, at_ns)))
-            if self._table.get(pid) is None:
-                self._strays.add(pid)
-            return
         self._tell(self._table.forked(parent, pid if seen is None else _living(seen, at_ns)))
+
+    def _seek(self, pid: int, at_ns: int) -> None:
+        """Look whether a process whose parent is gone from the table is one of ours."""
+        seen = look.read(pid)
+        if seen is not None:
+            self._tell(self._table.observe(_living(seen, at_ns)))
+        if self._table.get(pid) is None:
+            self._strays.add(pid)
 
     def _is_stray(self, pid: int) -> bool:
         """Tell whether a process that is not in the table may have been one of ours until a moment ago."""
