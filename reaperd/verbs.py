@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from reaperd import naming
+from reaperd.children.family import Claim
 from reaperd.config.diff import Diff
 from reaperd.config.spec import EVERY, Config
 from reaperd.control.words import Answer, Ask, refusal, unknown_service
 from reaperd.errors import ReaperdError
+from reaperd.model import Process
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
@@ -21,6 +23,7 @@ from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
+from reaperd.track import portrait
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
@@ -53,7 +56,7 @@ class Verbs:
     def ask(self, ticket: int, ask: Ask) -> Answer | None:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
-            case "status" | "why":
+            case "status" | "why" | "tree":
                 return self._tell(ask)
             case "reload" if ask.dry_run:
                 return self._try_reload()
@@ -92,6 +95,8 @@ class Verbs:
     # --- telling ----------------------------------------------------------------------------------------
 
     def _tell(self, ask: Ask) -> Answer:
+        if ask.verb == "tree":
+            return self._picture()
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
@@ -110,6 +115,15 @@ class Verbs:
             "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),
         }
         return Answer(200, {"schema": status.SCHEMA, "items": rows, **more})
+
+    def _picture(self) -> Answer:
+        tracker = self._world.children.tracker
+        tracker.refresh()
+        return Answer(200, portrait.document(tracker.table, "daemon", tracker.table, self._service_of))
+
+    def _service_of(self, process: Process) -> str | None:
+        claim = process.data(Claim)
+        return None if claim is None else self._supervisor.name_of(claim.run_id)
 
     # --- acting -----------------------------------------------------------------------------------------
 

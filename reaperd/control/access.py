@@ -25,6 +25,7 @@ class Right(IntEnum):
 NEEDS: Final[Mapping[Verb, Right]] = {
     "status": Right.READ,
     "why": Right.READ,
+    "tree": Right.READ,
     "start": Right.OPERATE,
     "stop": Right.OPERATE,
     "restart": Right.OPERATE,

@@ -18,7 +18,7 @@ TIMEOUT_S: Final = 10.0
 _WATCH_S: Final = 0.1
 _CHUNK_BYTES: Final = 65536
 _HEAD_MAX_BYTES: Final = 16 * 1024
-_READING: Final = {"status": "/v1/services", "why": "/v1/why"}
+_READING: Final = {"status": "/v1/services", "why": "/v1/why", "tree": "/v1/tree"}
 _EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "configuration": Exit.CONFIG}
 
 Reply = dict[str, Any]  # Any: whatever JSON the daemon sent

@@ -4,6 +4,7 @@
     GET  /v1/services[?name=NAME&name=...]         status
     GET  /v1/services/NAME                         status
     GET  /v1/services/NAME/why                     why it is as it is; /v1/why[?name=NAME&...] of several
+    GET  /v1/tree                                  the processes that the daemon knows
     POST /v1/services/NAME/start[?wait=false]      start, stop, restart
     POST /v1/start {"names": [...], "wait": true}  start, stop, restart; "names": "all" for every service
     POST /v1/services/NAME/reload                  reload-services: it reads its own configuration again
@@ -65,6 +66,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/services/{name}", "status"),
     Route("GET", "/v1/services/{name}/why", "why"),
     Route("GET", "/v1/why", "why", query=("name",)),
+    Route("GET", "/v1/tree", "tree"),
     *(Route("POST", f"/v1/services/{{name}}/{verb}", verb, ("wait",), ("wait",)) for verb in _MANY),
     *(Route("POST", f"/v1/{verb}", verb, ("wait",), ("names", "wait")) for verb in _MANY),
     Route("POST", "/v1/services/{name}/reload", "reload-services"),

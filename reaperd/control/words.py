@@ -12,7 +12,9 @@ from typing import Literal, Protocol
 from reaperd.kernel.credentials import Peer
 from reaperd.units import suggest
 
-Verb = Literal["status", "why", "start", "stop", "restart", "scale", "reload-services", "reload", "shutdown"]
+Verb = Literal[
+    "status", "why", "tree", "start", "stop", "restart", "scale", "reload-services", "reload", "shutdown"
+]
 
 
 @dataclass(frozen=True, slots=True)
