@@ -70,6 +70,7 @@ bench: $(DEV) ## measure the init beside its peers; takes minutes and wants root
 docs: $(DEV) ## write the generated parts of the manual anew
 	@$(BIN)/python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5
 	@$(BIN)/python -m reaperd.policy.diagram docs/reference/states.md
+	@$(BIN)/python -m reaperd.control.openapi docs/reference/openapi.json docs/reference/control.md
 
 install: $(STAMP) ## put it on this host: PREFIX=/usr/local, DESTDIR=, PYTHON=
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' ./install.sh install

@@ -248,6 +248,7 @@ TARGETS = (
     ("p99", "reaperd", "tini", 1.0, 0.0),
     ("exit", "reaperd", "floor", 1.2, 0.0),
     ("wakes", "reaperd", "floor", 0.0, 0.0),
+    ("start", "installed", "floor", 1.25, 0.0),
     ("start", "reaperd init", "floor", 2.0, 0.0),
     ("private", "reaperd init", "floor", 1.0, 0.5),
     ("wakes", "reaperd init", "floor", 0.0, 0.0),

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -25,7 +26,7 @@ from reaperd.children.plan import Inheritance
 from reaperd.config.parse import load
 from reaperd.config.paths import make_folder
 from reaperd.config.spec import Cgroups, Config, Connector
-from reaperd.control.listen import listen, tidy
+from reaperd.control.doors import Doors
 from reaperd.control.server import Server
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import fds, prctl
@@ -33,6 +34,7 @@ from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
+from reaperd.measures import collect
 from reaperd.sd import activation
 from reaperd.sd.client import Asked
 from reaperd.supervise import state
@@ -40,6 +42,7 @@ from reaperd.supervise.shutdown import KILLING_NS, Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.tracking import Tracking
 from reaperd.supervise.world import Deadline, World
+from reaperd.telemetry.events import Told
 from reaperd.telemetry.logs import Format, Log, open_log
 from reaperd.track.tracker import Tracker, connect
 from reaperd.units import format_signal
@@ -64,7 +67,8 @@ class Daemon:
     """The whole: implements `loop.Parts`, what a turn is made of."""
 
     def __init__(self, config: Config, caller: Caller, log: Log) -> None:
-        self._log = log
+        self._told = Told(log)
+        self._log = log = self._told
         self._clock = time.monotonic_ns
         self._signals: deque[int] = deque()
         self._poller = Poller()
@@ -79,9 +83,15 @@ class Daemon:
         self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)
         self._forwards = dict(config.daemon.forward_signals)
         self._verbs = Verbs(config, self._supervisor, self._shutdown, world)
-        listener = caller.listener or listen(config.daemon.socket)
-        self._server = Server(listener, self._poller, self._verbs, self._clock)
-        self._verbs.say = self._server.answer
+        self._doors = Doors(config.daemon, self._poller, log, caller.listener)
+        self._server = Server(self._doors.unix, self._poller, self._verbs, self._clock, self._doors.access)
+        self._server.census.tell = log
+        self._doors.serve(self._server)
+        self._verbs.say, self._verbs.doors = self._server.answer, self._doors
+        self._verbs.ring = self._told.ring
+        self._verbs.facts = partial(
+            collect, self._supervisor, world, self._told, self._server.census, self._clock()
+        )
         self._announces = self._announcer(caller.asked)
 
     def _announcer(self, asked: Asked | None) -> Announces:
@@ -100,6 +110,10 @@ class Daemon:
             fail=fail,
         )
 
+    def tell(self, name: str, **keys: object) -> None:
+        """Tell an event about the daemon as a whole."""
+        self._log(name, **keys)
+
     def run(self) -> int:
         """Start every service and turn until all is over; what it handles is blocked by the caller."""
         handled = HANDLED | self._forwards.keys()
@@ -110,6 +124,7 @@ class Daemon:
         for spec in self._verbs.config.services:
             self._supervisor.wishes.add(spec)
         self._supervisor.wishes.arrange(self._supervisor.services)
+        self._supervisor.know_identities()
         self._supervisor.zombies.follow(self._verbs.config.daemon.zombies)
         self._supervisor.start(list(self._supervisor.services))
         loop = Loop(self._poller, wakeup, handled, self)
@@ -125,6 +140,7 @@ class Daemon:
         self._supervisor.end_outputs()
         self._verbs.end()
         self._server.stop_listening()
+        self._doors.close()
         self._children.close()
         free()
         self._announces.close()
@@ -139,6 +155,7 @@ class Daemon:
             self._children.apply()
             time.sleep(_PAUSE_S)
         self._server.stop_listening()
+        self._doors.close()
         self._children.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -178,10 +195,15 @@ class Daemon:
         self._shutdown.step()
         self._verbs.settle()
         self._announces.settle()
+        if self._told.ring.is_fresh:
+            self._told.ring.is_fresh = False
+            self._server.feed()
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""
         if self._supervisor.more or self._shutdown.more or self._children.reaper.more:
+            return 0
+        if self._told.ring.is_fresh and self._server.has_followers:
             return 0
         deadlines = (
             self._timers.next_ns(),
@@ -256,7 +278,7 @@ def _run(path: Path, mask: frozenset[int]) -> int:
     prctl.set_child_subreaper(True)
     fds.set_close_on_exec(3)
     daemon = Daemon(config, caller, log)
-    log(
+    daemon.tell(
         "daemon.started",
         in_another_terminal=f"{_command()} status -s {_nearest(config.daemon.socket)}",
         services=len(config.services),
@@ -264,18 +286,13 @@ def _run(path: Path, mask: frozenset[int]) -> int:
         version=__version__,
     )
 
-    def free() -> None:
-        if listener is None:  # another's stays: to look whether somebody listens would start us anew
-            tidy(config.daemon.socket)
-        os.close(lock_fd)
-
     try:
         result = daemon.run()
     except Exception:
         daemon.abandon()
-        free()
+        os.close(lock_fd)
         raise
-    daemon.end(free)
+    daemon.end(partial(os.close, lock_fd))
     log("daemon.stopped", status=int(result))
     return result
 

@@ -12,7 +12,7 @@ from fnmatch import translate
 from typing import Final
 
 from reaperd.config.spec import EVERY, ServiceSpec
-from reaperd.control.words import Answer, refusal, unknown_service
+from reaperd.control.words import LISTED, Answer, did_you_mean, refusal, unknown_service
 
 _MAGIC: Final = frozenset("*?[")
 _LONGEST: Final = 256  # characters of a pattern
@@ -84,6 +84,5 @@ def _unknown(word: str, known: Iterable[str]) -> Answer:
         return unknown_service(word, known)
     shown = word if len(word) <= 64 else f"{word[:64]}..."
     plain = "".join(char for char in word if char not in "*?[]")
-    hint = unknown_service(plain, known).body["error"]
-    assert isinstance(hint, dict), "a refusal has one"
-    return refusal(404, "unknown-service", f'cannot find a service that matches "{shown}"', hint["hint"])
+    hint = did_you_mean(plain, known) or LISTED
+    return refusal(404, "unknown-service", f'cannot find a service that matches "{shown}"', hint)

@@ -7,11 +7,12 @@ for is settled, or at once where the client would rather not wait.
 from collections.abc import Callable
 from typing import Final
 
-from reaperd import naming
+from reaperd import __version__, naming, narration
 from reaperd.children.family import Claim
 from reaperd.config.diff import Diff
 from reaperd.config.spec import EVERY, Config
-from reaperd.control.words import Answer, Ask, refusal, unknown_service
+from reaperd.control.doors import Doors
+from reaperd.control.words import Answer, Ask, Feed, name_of, refusal, unknown_service
 from reaperd.errors import ReaperdError
 from reaperd.model import Process
 from reaperd.policy import order
@@ -23,12 +24,14 @@ from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
+from reaperd.telemetry.events import Event, Ring
+from reaperd.telemetry.metrics import OPENMETRICS, PROMETHEUS, Facts, render
 from reaperd.track import portrait
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
 _CHANGES: Final = ("added", "changed", "removed", "unchanged")
-_AT_ONCE: Final = frozenset({"shutdown_timeout_ns", "zombies"})  # what a running daemon follows
+_AT_ONCE: Final = frozenset({"shutdown_timeout_ns", "control", "zombies"})  # what a running daemon follows
 
 
 class Verbs:
@@ -37,6 +40,9 @@ class Verbs:
     Attributes:
         config: the configuration that the daemon follows now.
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
+        doors: where clients come in; set at the same time.
+        ring: the events so far; set at the same time.
+        facts: collects what metrics are made of; set at the same time.
         reloads: how often the files were read again.
         refused: whether they could not be followed the last time.
     """
@@ -44,6 +50,9 @@ class Verbs:
     def __init__(self, config: Config, supervisor: Supervisor, shutdown: Shutdown, world: World) -> None:
         self.config = config
         self.say: Callable[[int, Answer], None] = _nobody_listens
+        self.doors: Doors | None = None
+        self.facts: Callable[[], Facts] = _no_facts
+        self.ring = Ring()
         self.reloads = 0
         self.refused = False
         self._supervisor = supervisor
@@ -53,21 +62,21 @@ class Verbs:
         self._waiting = WaitingRoom()
         self._until_end: list[int] = []  # tickets of those who wait for the daemon's end
 
-    def ask(self, ticket: int, ask: Ask) -> Answer | None:
+    def ask(self, ticket: int, ask: Ask) -> Answer | Feed | None:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
-            case "status" | "why" | "tree":
+            case "openapi" | "status" | "why" | "tree" | "metrics" | "events":
                 return self._tell(ask)
             case "reload" if ask.dry_run:
                 return self._try_reload()
             case "reload":
                 return self._reload(ticket, ask)
             case "shutdown":
-                self._shutdown.ask(f"asked by uid {ask.peer.uid}")
+                self._shutdown.ask(f"asked by {name_of(ask.peer)}")
                 return self._see_end(ticket, ask)
             case "scale":
                 return self._scale(ticket, ask)
-            case "start" | "stop" | "restart" | "reload-services":
+            case "start" | "stop" | "restart" | "signal" | "reload-services":
                 return self._act(ticket, ask)
 
     def hung_up(self, ticket: int) -> None:
@@ -94,9 +103,23 @@ class Verbs:
 
     # --- telling ----------------------------------------------------------------------------------------
 
-    def _tell(self, ask: Ask) -> Answer:
+    def _tell(self, ask: Ask) -> Answer | Feed:
+        if ask.verb == "openapi":
+            # Imported here: hardly anybody asks.
+            from reaperd.control.openapi import document  # noqa: PLC0415
+
+            return Answer(200, document())
+        if ask.verb == "events":
+            return self._narrate(ask)
         if ask.verb == "tree":
             return self._picture()
+        if ask.verb == "metrics":
+            text = render(self.facts(), openmetrics=ask.openmetrics)
+            media = OPENMETRICS if ask.openmetrics else PROMETHEUS
+            return Answer(200, {}, (("Content-Type", media),), text)
+        return self._tell_services(ask)
+
+    def _tell_services(self, ask: Ask) -> Answer:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
@@ -113,6 +136,7 @@ class Verbs:
             "unclaimed": self._world.children.unclaimed(),
             "zombie_looks": self._supervisor.zombies.looks(),
             "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),
+            "problems": [] if self.doors is None else self.doors.problems(),
         }
         return Answer(200, {"schema": status.SCHEMA, "items": rows, **more})
 
@@ -124,6 +148,18 @@ class Verbs:
     def _service_of(self, process: Process) -> str | None:
         claim = process.data(Claim)
         return None if claim is None else self._supervisor.name_of(claim.run_id)
+
+    def _narrate(self, ask: Ask) -> Answer | Feed:
+        names = self._named(ask)
+        if isinstance(names, Answer):
+            return names
+        is_meant, services = naming.filter_of(ask.names), self._supervisor.services
+
+        def is_wanted(event: Event) -> bool:
+            service = services.get(str(event.keys.get("service")))
+            return not ask.names or (service is not None and is_meant(service.spec))
+
+        return narration.following(self.ring, ask.window, is_wanted, self._world.wall() / 1e9)
 
     # --- acting -----------------------------------------------------------------------------------------
 
@@ -143,6 +179,8 @@ class Verbs:
                 self._supervisor.stop(reversed(names))
             case "restart":
                 self._supervisor.restart(names)
+            case "signal":
+                return self._signal(ask, names)
             case _:
                 return self._reload_services(names)
         return self._wait_for(ticket, ask, Waiting(ask.verb, names))
@@ -162,6 +200,15 @@ class Verbs:
             return None
         self._supervisor.settle()
         return self._outcome(waiting)
+
+    def _signal(self, ask: Ask, names: tuple[str, ...]) -> Answer:
+        assert ask.signal is not None, "the door asks for it"
+        items: list[dict[str, object]] = []
+        for name in names:
+            problem = self._supervisor.signal(name, ask.signal, ask.scope)
+            state = self._supervisor.services[name].run.state.value
+            items.append({"name": name, "ok": problem is None, "state": state, "why": problem})
+        return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
 
     def _enter(self, ticket: int, waiting: Waiting) -> None:
         patience = patience_ns(self._supervisor.services.values())
@@ -233,13 +280,18 @@ class Verbs:
         if self._shutdown.phase is not Phase.UP:
             return refusal(409, "ending", "cannot reload: the daemon is shutting down")
         self._supervisor.settle()  # a change is followed by what is so now
+        if self.doors is not None:
+            self.doors.mend()
         self.reloads += scale is None
         try:
             new = self._scaling.load(self.config.source, scale)
+            follow = None if self.doors is None else self.doors.prepare(new.daemon.control)
         except ReaperdError as error:
             self._world.log("daemon.reload_refused", problem=error.message, hint=error.hint)
             self.refused = self.refused or scale is None
             return _refused(error)
+        if follow is not None:
+            follow()
         self.refused = False
         self._scaling.follow(new, scale)
         difference = reload.apply(self._supervisor, self.config, new)
@@ -314,3 +366,7 @@ def _needs_restart(difference: Diff) -> tuple[str, ...]:
 
 def _nobody_listens(ticket: int, answer: Answer) -> None:
     del ticket, answer
+
+
+def _no_facts() -> Facts:
+    return Facts(__version__, 0, ())

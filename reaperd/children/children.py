@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reaperd.children import sweep
@@ -11,15 +12,18 @@ from reaperd.children.family import GONE, Family
 from reaperd.children.fork import Forked, fork
 from reaperd.children.leaves import Leaves, find_place
 from reaperd.children.memory import MemoryWatch
-from reaperd.children.plan import Descriptors, Inheritance, make_plan
+from reaperd.children.plan import Descriptors, Inheritance, find_identity, make_plan
 from reaperd.children.reaper import Reaped, Reaper
 from reaperd.children.reserve import Reserve
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.config.spec import ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.kernel import fds, procfs, proctask, wait
+from reaperd.kernel.credentials import Identity
 from reaperd.kernel.procfs import Stat
 from reaperd.track.tracker import Tracker
+
+_Asked = tuple[str | None, str | None, tuple[str, ...] | None]  # user, group, supplementary groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Children:
 
     __slots__ = (
         "_family",
+        "_identities",
         "_inherited",
         "_leaves",
         "_mains",
@@ -88,6 +93,7 @@ class Children:
         self._family = Family(leaf_run_of, self.tracker)
         self._memory = MemoryWatch()
         self._inherited = inherited
+        self._identities: dict[_Asked, Identity | None] = {}  # as of the latest `know_identities`
         self._null_fd = fds.open_null()
         self._reserve = Reserve(self._null_fd)
         self._sweeps: dict[str, Sweep] = {}
@@ -137,7 +143,7 @@ class Children:
             self._family.born(run_id, pid)
             self._mains[pid] = run_id
 
-        plan = make_plan(spec, run_id, self._inherited, descriptors)
+        plan = make_plan(spec, run_id, self._inherited, self._identity(spec), descriptors)
         if self._leaves is None:
             return fork(plan, self._null_fd, register)
         try:
@@ -152,6 +158,22 @@ class Children:
         if isinstance(forked, StageFailed):
             self._leaves.ended(run_id)
         return forked
+
+    def know_identities(self, specs: Iterable[ServiceSpec]) -> None:
+        """Look up afresh, and once for all starts to come, whom services run as.
+
+        Whom the databases do not know is asked for again at each start.
+        """
+        self._identities.clear()
+        for spec in specs:
+            with suppress(ReaperdError):
+                self._identity(spec)
+
+    def _identity(self, spec: ServiceSpec) -> Identity | None:
+        asked = (spec.user, spec.group, spec.supplementary_groups)
+        if asked not in self._identities:
+            self._identities[asked] = find_identity(spec)
+        return self._identities[asked]
 
     def apply(self) -> list[Ended]:
         """Apply what the handler reaped since the last call, and return it."""
@@ -216,6 +238,15 @@ class Children:
     def signal_main(self, pid: int, number: int, *, group: bool) -> None:
         """Send a signal to an unreaped main process, or to the process group that it leads."""
         sweep.send_to_leader(pid, number, group=group)
+
+    def send(self, run_id: str, number: int) -> None:
+        """Send a signal to each process of a run as it is now, and wake none that somebody stopped."""
+        for stat in self.members(run_id):
+            sweep.send(stat, number)
+
+    def send_main(self, pid: int, number: int, *, group: bool) -> None:
+        """Send a signal to an unreaped main process, or to its process group, and wake nobody."""
+        sweep.send_to_leader(pid, number, group=group, wake=False)
 
     def kill(self, run_id: str) -> Progress:
         """End the whole tree of a run; to be called again while it says so, or when something is left."""

@@ -60,13 +60,25 @@ class Inheritance:
     mask: frozenset[int]
 
 
-def make_plan(spec: ServiceSpec, run_id: str, inherited: Inheritance, descriptors: Descriptors = ()) -> Plan:
-    """Resolve `spec` into a plan.
+def find_identity(spec: ServiceSpec) -> Identity | None:
+    """Look up in the databases of users and groups whom `spec` is to run as; None to stay who the daemon is.
+
+    Where these are kept by a server this may block: nsswitch.conf(5).
 
     Raises:
         ReaperdError: the user or group does not exist (any more).
     """
-    identity = lookup(spec.user, spec.group, spec.supplementary_groups)
+    return lookup(spec.user, spec.group, spec.supplementary_groups)
+
+
+def make_plan(
+    spec: ServiceSpec,
+    run_id: str,
+    inherited: Inheritance,
+    identity: Identity | None,
+    descriptors: Descriptors = (),
+) -> Plan:
+    """Resolve `spec`, which runs as `identity`, into a plan."""
     account = identity.account if identity is not None else None
     environment = _environment(spec, run_id, inherited.environment, account)
     limits = {resource.RLIMIT_NOFILE: inherited.nofile}

@@ -61,13 +61,13 @@ def send_to_all(stats: Iterable[Stat], number: int) -> None:
             send(stat, signal.SIGCONT)
 
 
-def send_to_leader(pid: int, number: int, *, group: bool) -> None:
+def send_to_leader(pid: int, number: int, *, group: bool, wake: bool = True) -> None:
     """Send a signal to a child of ours that is not reaped yet, or to the group that it leads.
 
     Unreaped, its pid and the number of its group are nobody else's; before its setsid there is no such
-    group yet, and the process alone gets the signal.
+    group yet, and the process alone gets the signal. With `wake` who is stopped wakes up for it.
     """
-    for each in (number, signal.SIGCONT):
+    for each in (number, *((signal.SIGCONT,) if wake else ())):
         try:
             if group:
                 os.killpg(pid, each)

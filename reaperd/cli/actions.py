@@ -65,6 +65,11 @@ def act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket:
     """Ask the daemon for `verb`, and print what came of it for each service; return the exit status."""
     with progress(verb, names, socket, wait=wait) as watch:
         answer = client(socket).ask(verb, names, wait=wait, watch=watch)
+    return show_items(verb, answer, as_json=as_json)
+
+
+def show_items(verb: str, answer: Mapping[str, Any], *, as_json: bool) -> int:  # Any: JSON
+    """Print what came of it for each service; return the exit status."""
     items = items_of(answer)
     if as_json:
         put_json(answer)

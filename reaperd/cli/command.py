@@ -14,7 +14,7 @@ from reaperd.errors import ReaperdError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from reaperd.control.client import Client
+    from reaperd.control.client import Client, Tcp
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -50,13 +50,51 @@ PATH: Final = click.Path(path_type=Path, readable=False)
 # How long a shell may have to wait for names: whoever typed the key sees nothing until then.
 _PATIENCE_S: Final = 0.5
 
+_TCP: Final = "reaperd.tcp"  # in the context's meta: what the options say
+_KEY_FILE: Final = "reaperd.file"
+
+
+class _PlaceType(click.ParamType[Path | None]):
+    """A path, or `tcp://HOST:PORT`, which is put aside for `client`: commands hand on paths alone."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
+        if not isinstance(value, str) or not value.startswith("tcp://"):
+            return Path(str(value))
+        # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
+        from reaperd.control.client import tcp_place  # noqa: PLC0415
+
+        try:
+            place = tcp_place(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        assert ctx is not None, "options have one"
+        ctx.meta[_TCP] = place
+        return None
+
+
+def _note_token_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    del param
+    ctx.meta[_KEY_FILE] = value
+
+
 _SOCKET: Final = click.option(
     "-s",
     "--socket",
     envvar="REAPERD_SOCKET",
     show_envvar=True,
+    type=_PlaceType(),
+    help="Where the daemon listens, or tcp://HOST:PORT; by default where one of this user does.",
+)
+_TOKEN: Final = click.option(
+    "--token-file",
+    envvar="REAPERD_TOKEN_FILE",
+    show_envvar=True,
     type=PATH,
-    help="Where the daemon listens; by default where one of this user does.",
+    expose_value=False,
+    callback=_note_token_file,
+    help="The file with the token that a daemon wants over TCP.",
 )
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _WAIT: Final = click.option(
@@ -87,8 +125,8 @@ _TIMEOUT: Final = click.option(
 
 
 def socket_option(function: _Function) -> _Function:
-    """Add --socket."""
-    return _SOCKET(function)
+    """Add --socket and --token-file."""
+    return _SOCKET(_TOKEN(function))
 
 
 def json_option(function: _Function) -> _Function:
@@ -107,20 +145,27 @@ def wait_option(function: _Function) -> _Function:
 
 
 def client(socket: Path | None, timeout_s: float | None = None) -> "Client":
-    """Return a client of the daemon at `socket`, or of the one that this user would have.
+    """Return a client of the daemon at `socket`, by TCP, or of the one that this user would have.
 
     Raises:
         ReaperdError: there is no place where one could safely be.
     """
     # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
-    from reaperd.control.client import TIMEOUT_S, Client  # noqa: PLC0415
+    from reaperd.control.client import TIMEOUT_S, Client, read_token  # noqa: PLC0415
 
+    patience_s = TIMEOUT_S if timeout_s is None else timeout_s
+    context = click.get_current_context(silent=True)  # none where a shell completes
+    meta = {} if context is None else context.meta
+    place: Tcp | None = meta.get(_TCP)
+    if place is not None:
+        token_file: Path | None = meta.get(_KEY_FILE)
+        return Client(place, patience_s, None if token_file is None else read_token(token_file))
     if socket is None:
         # Imported here: only needed where nothing was named, and it brings the user database.
         from reaperd.config.paths import default_socket  # noqa: PLC0415
 
         socket = default_socket()
-    return Client(socket, TIMEOUT_S if timeout_s is None else timeout_s)
+    return Client(socket, patience_s)
 
 
 def service_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":

@@ -105,7 +105,7 @@ READY: Final = (
     Key("fd", integer(3, 1023), "The service writes a line to this descriptor, which it is given."),
     Key(
         "log",
-        Kind("a regular expression", _pattern, schema={"type": "string", "format": "regex"}),
+        Kind("a regular expression", _pattern, schema={"type": "string", "format": "regex"}, dollars=True),
         "A line that the service writes matches this anywhere.",
     ),
     Key("delay", duration(_MILLISECOND_NS), "The service has lived for so long."),

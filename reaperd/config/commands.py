@@ -74,7 +74,7 @@ def _expanded(word: str, site: Site) -> str:
     return word if site.variables is None else expand(word, site.variables)
 
 
-COMMAND: Final = Kind("an array of strings, or a string", _command, schema=_WORDS)
+COMMAND: Final = Kind("an array of strings, or a string", _command, schema=_WORDS, dollars=True)
 ENVIRONMENT: Final = Kind(
     "a table of strings",
     _environment,

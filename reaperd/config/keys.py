@@ -9,6 +9,7 @@ from typing import Any, Final
 from reaperd.config.accounts import GROUP, GROUPS, USER
 from reaperd.config.checks import HEALTH_TABLE, READY_TABLE
 from reaperd.config.commands import COMMAND, ENVIRONMENT
+from reaperd.config.control import CONTROL, control
 from reaperd.config.forward import FORWARDED
 from reaperd.config.kinds import (
     BOOLEAN,
@@ -265,7 +266,7 @@ SERVICE: Final = (
 USE: Final = Key(
     "use",
     Kind("a template's name", lambda value, _site: text_not_empty(value), schema={"type": "string"}),
-    "The template whose keys hold where the service does not say otherwise.",
+    "The template whose keys hold where the service does not say otherwise. A template may use another one.",
 )
 
 LOG: Final = (
@@ -301,6 +302,7 @@ DAEMON: Final = (
         "[]",
     ),
     Key("log", table_of(LOG, Log), "The daemon's own lines."),
+    Key("control", table_of(CONTROL, control), "Who may ask the daemon for what, and where."),
     Key(
         "shutdown_timeout",
         duration(),

@@ -18,6 +18,7 @@ from reaperd.config.spec import (
     Every,
     ExecCheck,
     FdCheck,
+    Grant,
     HttpCheck,
     Limit,
     LogCheck,
@@ -74,7 +75,7 @@ def _choice(value: object) -> Mapping[str, object]:  # noqa: PLR0911  # flat, on
         case DelayCheck(delay_ns=delay_ns):
             return {"delay": _seconds(delay_ns)}
         case TcpCheck(host=host, port=port):
-            return {"tcp": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
+            return {"tcp": _address((host, port))}
         case HttpCheck(url=url):
             return {"http": url}
         case ExecCheck(command=command):
@@ -98,16 +99,30 @@ def _limits(limits: tuple[Limit, ...]) -> dict[str, object]:
     }
 
 
+def _grants(grants: tuple[Grant, ...]) -> list[str]:
+    return [grant.name for grant in grants]
+
+
+def _address(where: tuple[str, int]) -> str:
+    host, port = where
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _limit(value: int) -> int | str:
     return "unlimited" if value == -1 else value
 
 
 _BY_NAME: Final[Mapping[str, Callable[[Any], object]]] = {
+    "admin": _grants,
     "environment": dict,
     "forward_signals": lambda pairs: {format_signal(number): list(names) for number, names in pairs},
     "limits": _limits,
+    "mode": lambda mode: f"{mode:03o}",
+    "operate": _grants,
+    "read": _grants,
     "ready": _choice,
     "signal": format_signal,
+    "tcp": _address,
     "success_signals": lambda numbers: [format_signal(number) for number in numbers],
     "umask": lambda mask: f"{mask:03o}",
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reaperd.config.accounts import has_entry, is_number
+from reaperd.config.cycles import find_cycles
 from reaperd.config.envfile import read_environment_file
 from reaperd.config.keys import SERVICE, USE
 from reaperd.config.report import Lookup, Site
@@ -30,20 +31,50 @@ class Entry:
 
 def check_template(template: Entry) -> None:
     """Report what is wrong with a template, whether a service uses it or not."""
-    read_keys(template.table, SERVICE, template.site, partial=True)
+    read_keys(template.table, _KEYS, template.site, partial=True)
+
+
+def with_their_own(templates: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return templates with the keys of those that they use themselves; those in a cycle are reported."""
+    uses: dict[str, list[str]] = {}
+    for name, template in templates.items():
+        other = template.table.get("use")
+        uses[name] = [other] if isinstance(other, str) and other in templates else []
+        if isinstance(other, str) and not uses[name]:
+            _report_unknown(template, other, templates)
+    cycles = find_cycles(uses)
+    for cycle in cycles:
+        what = f"closes a cycle, in which each uses the next: {' -> '.join(cycle)}"
+        templates[cycle[0]].site.at("use").problem(what)
+    done = {name: templates[name] for cycle in cycles for name in cycle}
+    for name in templates:
+        chain = [name]
+        while chain[-1] not in done and uses[chain[-1]]:
+            chain.append(uses[chain[-1]][0])
+        done.setdefault(chain[-1], templates[chain[-1]])
+        for each in reversed(chain[:-1]):
+            done[each] = _over(templates[each], done[uses[each][0]])
+    return done
 
 
 def whole(entry: Entry, templates: Mapping[str, Entry]) -> Entry:
-    """Return a service's table with the keys of its template under its own."""
+    """Return a service's table with the keys of its template, itself whole, under its own."""
     name = entry.table.get("use")
     if not isinstance(name, str):
         return entry  # there is none, or its type is reported where the table is read
-    template = templates.get(name)
-    if template is None:
-        known = suggest(name, templates) or f"; there is {', '.join(templates) or 'none'}"
-        entry.site.at("use").problem(f"there is no template of this name{known}")
+    if name not in templates:
+        _report_unknown(entry, name, templates)
         return entry
+    return _over(entry, templates[name])
+
+
+def _over(entry: Entry, template: Entry) -> Entry:
     return Entry(merged(template.table, template.site, entry.table, entry.site, SERVICE), entry.site)
+
+
+def _report_unknown(entry: Entry, name: str, templates: Mapping[str, Entry]) -> None:
+    known = suggest(name, templates) or f"; there is {', '.join(templates) or 'none'}"
+    entry.site.at("use").problem(f"there is no template of this name{known}")
 
 
 def specs_of(

@@ -364,12 +364,44 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Whom a right is given: a user or a group."""
+
+    name: str  # as it is written; a group has an "@" before it
+    uid: int | None = None
+    gid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Who may ask the daemon for what, and where besides its socket."""
+
+    mode: int | None = None  # None for what the others need
+    group: str | None = None
+    read: tuple[Grant, ...] = ()
+    operate: tuple[Grant, ...] = ()
+    admin: tuple[Grant, ...] = ()
+    tcp: tuple[str, int] | None = None
+    token_file: str | None = None  # wherever `tcp` is
+
+    @property
+    def socket_mode(self) -> int:
+        """The mode of the socket's file."""
+        if self.mode is not None:
+            return self.mode
+        if self.group is not None:
+            return 0o660
+        return 0o666 if self.read or self.operate or self.admin else 0o600
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSpec:
     """The daemon's own settings."""
 
     socket: Path
     state_dir: Path
     log: Log = field(default_factory=Log)
+    control: Control = field(default_factory=Control)
     shutdown_timeout_ns: int | None = None  # None for what the services' own timeouts take
     cgroup: Cgroups = Cgroups.AUTO
     track: Track = Track.DESCENDANTS

@@ -13,7 +13,7 @@ from datetime import date, datetime, time
 from typing import Any, Final
 
 from reaperd.config.report import Site
-from reaperd.units import suggest
+from reaperd.units import shown, suggest
 
 Read = Callable[[object, Site], object]
 Schema = Mapping[str, object]
@@ -41,6 +41,7 @@ class Kind:
         read: from the raw value to what the spec holds.
         keys: what a table may hold; empty for everything else.
         schema: what JSON Schema says of it; of a table's keys it is told by the rows.
+        dollars: whether `${` means something in it, or may stand there.
         merges: whether a template's table and a service's become one; otherwise the service's replaces it.
     """
 
@@ -49,6 +50,7 @@ class Kind:
     keys: "tuple[Key, ...]" = ()
     schema: Schema = field(default_factory=dict)
     merges: bool = False
+    dollars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,18 @@ def read_keys(
 def read_key(key: Key, raw: object, site: Site, values: dict[str, Any]) -> None:
     """Read one value into `values`, or report what is wrong with it."""
     try:
+        if not key.kind.dollars:
+            _refuse_variables(raw)
         values[key.field or key.name] = key.kind.read(raw, site)
     except ValueError as error:
         site.problem(str(error))
+
+
+def _refuse_variables(raw: object) -> None:
+    for text in raw if isinstance(raw, list) else [raw]:
+        if isinstance(text, str) and "${" in text:
+            where = "in commands and in environment"
+            raise ValueError(f"holds {shown(text)}, but variables count {where} only; write the value itself")
 
 
 def unknown_key(name: str, keys: tuple[Key, ...]) -> str:

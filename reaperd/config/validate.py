@@ -10,10 +10,19 @@ from typing import Any, Final
 
 from reaperd.config import paths
 from reaperd.config.cycles import find_cycles
+from reaperd.config.files import check_files
 from reaperd.config.keys import DAEMON
 from reaperd.config.kinds import problem_of_name
 from reaperd.config.report import Report, Site, Source
-from reaperd.config.services import Entry, check_template, instances_of, names_in, specs_of, whole
+from reaperd.config.services import (
+    Entry,
+    check_template,
+    instances_of,
+    names_in,
+    specs_of,
+    whole,
+    with_their_own,
+)
 from reaperd.config.spec import Config, DaemonSpec
 from reaperd.config.table import read_keys, wrong_type
 from reaperd.errors import ReaperdError
@@ -44,13 +53,15 @@ def validate(files: Sequence[File], report: Report, environ: Mapping[str, str], 
         top.at("service").problem("there is no service; write at least one [service.NAME] with a command")
     for template in templates.values():
         check_template(template)
-    entries = {name: whole(entry, templates) for name, entry in services.items()}
+    wholes = with_their_own(templates)
+    entries = {name: whole(entry, wholes) for name, entry in services.items()}
     _check_order(entries)
     _check_groups(entries)
     _check_forwarded(daemon, entries, top.at("daemon").at("forward_signals"))
     specs = tuple(
         spec for name, entry in entries.items() for spec in specs_of(name, entry, environ, scale.get(name))
     )
+    check_files(specs, entries)
     report.raise_if_any()
     instances = tuple(
         (name, count) for name, entry in entries.items() if (count := instances_of(entry)) is not None

@@ -1,7 +1,8 @@
 """One client: its socket, its place in HTTP, and what is still to be sent to it.
 
     READING ──request──► WAITING ──answer──► WRITING ──all sent──► READING, or CLOSED
-       └────garbage, too much──────────────────┘└──not all was read──► DRAINING ──end or enough──► CLOSED
+       │                    └──feed──► STREAMING ──end──┘└──not all read──► DRAINING ──end, enough──► CLOSED
+       └────garbage, too much───────────────────────────┘
 
 h11 does HTTP, this file the socket; neither ever blocks. One call of `advance` takes at most one chunk from
 the socket and gives at most one request, so a client costs a bounded part of a turn whatever it sends. While
@@ -9,9 +10,13 @@ WAITING nothing is read: what a client sends ahead stays in its socket, and only
 
 DRAINING is for a client that we refused while it was still sending: closing at once would reset the
 connection under it, possibly before it has read why.
+
+While STREAMING the next piece is asked for only when the last one is sent, so a slow reader holds one piece
+of memory, whatever happens meanwhile.
 """
 
 import json
+import select
 import socket
 from collections.abc import Callable
 from enum import Enum
@@ -20,15 +25,18 @@ from typing import Final
 
 import h11
 
+from reaperd.control.access import Access
 from reaperd.control.routes import Request, resolve
-from reaperd.control.words import Answer, Ask, refusal
-from reaperd.kernel.credentials import Peer
+from reaperd.control.words import Answer, Ask, Caller, Feed, Remote, refusal
 from reaperd.loop.poller import READ, WRITE
 
 HEAD_MAX_BYTES: Final = 8 * 1024
 BODY_MAX_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 8 * 1024
 _DRAIN_MAX_BYTES: Final = 1024 * 1024
+_PIECE_BYTES: Final = 32 * 1024
+_HEADERS: Final = frozenset({b"authorization", b"host", b"origin", b"accept"})  # those that routes look at
+_STREAM_HEADERS: Final = [("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store")]
 
 
 class Stage(Enum):
@@ -37,6 +45,7 @@ class Stage(Enum):
     READING = "reading"
     WAITING = "waiting"
     WRITING = "writing"
+    STREAMING = "streaming"
     DRAINING = "draining"
     CLOSED = "closed"
 
@@ -45,29 +54,35 @@ class Connection:
     """A connected client; owns its socket.
 
     Attributes:
-        peer: who it is.
+        caller: who it is.
         stage: where it is.
-        since_ns: since when it is there.
+        since_ns: since when it is there; of a stream, since when it last took something.
+        refused: the code of the refusal that `advance` has just given by itself, None where it has not.
         ticket: of the request that the daemon is working on; None unless WAITING.
     """
 
     __slots__ = (
+        "_begun",
         "_body",
         "_clock",
         "_drained",
+        "_feed",
         "_head",
         "_http",
+        "_is_idle",
         "_left_over",
         "_out",
         "_socket",
-        "peer",
+        "caller",
+        "refused",
         "since_ns",
         "stage",
         "ticket",
     )
 
-    def __init__(self, sock: socket.socket, peer: Peer, clock: Callable[[], int]) -> None:
-        self.peer = peer
+    def __init__(self, sock: socket.socket, caller: Caller, clock: Callable[[], int]) -> None:
+        self.caller = caller
+        self.refused: str | None = None
         self.stage = Stage.READING
         self.since_ns = clock()
         self.ticket: int | None = None
@@ -79,6 +94,9 @@ class Connection:
         self._out = bytearray()
         self._left_over = False  # h11 holds more than the last request: go on without the socket
         self._drained = 0
+        self._begun = False  # a request has, and has not ended
+        self._feed: Feed | None = None
+        self._is_idle = False  # the feed had nothing more
 
     @property
     def fd(self) -> int:
@@ -91,11 +109,37 @@ class Connection:
         return self.stage is Stage.CLOSED
 
     @property
+    def unsent_bytes(self) -> int:
+        """How much is held for it."""
+        return len(self._out)
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether it has begun a request and not ended it."""
+        return self.stage is Stage.READING and self._begun
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it is sent a stream."""
+        return self.stage is Stage.STREAMING
+
+    @property
+    def has_to_act(self) -> bool:
+        """Whether the next step is its own: to send, or to take what is there for it."""
+        if self.stage is Stage.STREAMING:
+            return bool(self._out)
+        return self.stage is not Stage.WAITING
+
+    @property
     def events(self) -> int:
         """What to watch the socket for; 0 still reports its hanging up."""
         match self.stage:
             case Stage.WRITING:
                 return WRITE
+            case Stage.STREAMING if self._out or not self._is_idle:
+                return WRITE
+            case Stage.STREAMING | Stage.WAITING if isinstance(self.caller, Remote):
+                return select.EPOLLRDHUP  # an end of TCP shows as nothing else until we send
             case Stage.READING | Stage.DRAINING if not self._left_over:
                 return READ | (WRITE if self._out else 0)
             case Stage.READING:
@@ -103,7 +147,7 @@ class Connection:
             case _:
                 return 0
 
-    def advance(self) -> Ask | None:
+    def advance(self, access: Access) -> Ask | None:
         """Do what the socket is ready for, and return what is asked once a request is complete.
 
         Raises:
@@ -111,9 +155,11 @@ class Connection:
         """
         match self.stage:
             case Stage.READING:
-                return self._read()
+                return self._read(access)
             case Stage.WRITING:
                 self._write()
+            case Stage.STREAMING:
+                self.pump()
             case Stage.DRAINING:
                 self._drain()
             case Stage.WAITING | Stage.CLOSED:
@@ -131,9 +177,13 @@ class Connection:
         Raises:
             OSError: the client is gone.
         """
-        body = json.dumps(answer.body, default=_plain).encode() + b"\n"
+        if answer.text is not None:
+            body, media = answer.text.encode(), []
+        else:
+            body = json.dumps(answer.body, default=_plain).encode() + b"\n"
+            media = [("Content-Type", "application/json")]
         headers = [
-            ("Content-Type", "application/json"),
+            *media,
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             *answer.headers,
@@ -149,6 +199,67 @@ class Connection:
         self._enter(Stage.WRITING)
         self._write()
 
+    def stream(self, feed: Feed) -> None:
+        """Send what `feed` has, and then what comes.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        self._queue(h11.Response(status_code=200, headers=_STREAM_HEADERS, reason="OK"))
+        self.ticket = None
+        self._feed = feed
+        self._enter(Stage.STREAMING)
+        if self._head is not None and self._head.method == b"HEAD":
+            self._end_stream()
+        else:
+            self.pump()
+
+    def pump(self) -> None:
+        """Send one more piece of the stream.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        if self._feed is None:
+            return
+        if not self._out:
+            piece = self._feed.read(_PIECE_BYTES)
+            if piece is None:
+                self._end_stream()
+                return
+            self._is_idle = not piece
+            if piece:
+                self._queue(h11.Data(data=piece))
+        if self._send():
+            self.since_ns = self._clock()
+
+    def _end_stream(self) -> None:
+        self._feed = None
+        self._queue(h11.EndOfMessage())
+        self._enter(Stage.WRITING)
+        self._write()
+
+    def flush(self) -> None:
+        """Send more of what is unsent.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        self._send()
+
+    def end(self) -> None:
+        """Send what a stream still has, and its end: nothing more will come.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        while self._feed is not None:
+            piece = self._feed.read(_PIECE_BYTES)
+            if not piece:
+                self._end_stream()
+                return
+            self._queue(h11.Data(data=piece))
+
     def close(self) -> None:
         """Close the socket; what was not sent is lost. To be called once it is no longer watched."""
         self._enter(Stage.CLOSED)
@@ -160,7 +271,7 @@ class Connection:
 
     # --- reading ----------------------------------------------------------------------------------------
 
-    def _read(self) -> Ask | None:
+    def _read(self, access: Access) -> Ask | None:
         """Take what the client sent; what is no request, or asks for nothing we have, is answered here."""
         if not self._left_over and not self._receive():
             return None
@@ -171,8 +282,9 @@ class Connection:
             why = str(error).partition(": bytearray(")[0]  # not what it sent: that may be long, and binary
             self._refuse(error.error_status_hint, f"cannot read this as HTTP: {why}")
             return None
-        asked = resolve(request) if request else None
+        asked = resolve(request, access) if request else None
         if isinstance(asked, Answer):
+            self._note(asked)
             self.answer(asked)
             return None
         return asked
@@ -183,6 +295,7 @@ class Connection:
         data = _received(self._socket)
         if data is not None:
             self._http.receive_data(data)
+            self._begun = self._begun or bool(data)
         return data is not None
 
     def _next_request(self) -> Request | None:
@@ -214,7 +327,13 @@ class Connection:
         method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
         body = bytes(self._body)
         self._body.clear()
-        return Request(method, target, body, self.peer)
+        self._begun = False
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in self._head.headers
+            if name in _HEADERS
+        }
+        return Request(method, target, body, self.caller, headers)
 
     def _invite(self) -> None:
         """Say "100 Continue" to a client that waits for it before its body: RFC 9110, 10.1.1."""
@@ -226,7 +345,14 @@ class Connection:
         self._refuse(413, f"cannot take a body of more than {BODY_MAX_BYTES} bytes")
 
     def _refuse(self, status: int, message: str) -> None:
-        self.answer(refusal(status, "bad-request", message), close=True)
+        answer = refusal(status, "bad-request", message)
+        self._note(answer)
+        self.answer(answer, close=True)
+
+    def _note(self, answer: Answer) -> None:
+        error = answer.body.get("error")
+        if isinstance(error, dict):
+            self.refused = error["code"]
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -238,14 +364,16 @@ class Connection:
         if not self._out:
             self._sent()
 
-    def _send(self) -> None:
+    def _send(self) -> int:
+        """Send what the socket takes; return how much that was."""
         if not self._out:
-            return
+            return 0
         try:
             sent = self._socket.send(self._out, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except BlockingIOError:
-            return
+            return 0
         del self._out[:sent]
+        return sent
 
     def _sent(self) -> None:
         """Go on after a whole answer: to the next request, or to the end."""

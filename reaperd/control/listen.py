@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from reaperd.errors import ReaperdError
+from reaperd.kernel.credentials import lookup
 from reaperd.kernel.sockets import is_stale
 
 PATH_MAX_BYTES: Final = 107  # sun_path holds 108 with the NUL: unix(7)
@@ -27,8 +28,10 @@ _BACKLOG: Final = 128
 _LOCK_PATIENCE_S: Final = 2.0
 
 
-def listen(path: Path, mode: int = 0o600) -> socket.socket:
+def listen(path: Path, mode: int = 0o600, group: str | None = None) -> socket.socket:
     """Return a socket that listens at `path`, in a directory that is made where it is missing.
+
+    Its file gets this mode and this group, a name or a number, the daemon's own where None.
 
     The caller owns the socket, and takes its file away with `tidy` after closing it.
 
@@ -41,7 +44,7 @@ def listen(path: Path, mode: int = 0o600) -> socket.socket:
         _make_directory(path.parent)
         with _lock(path):
             _make_way(path)
-            return _bind(path, mode)
+            return _bind(path, mode, group)
     except OSError as error:
         raise _cannot(path, error.strerror or str(error), _hint(path, error)) from error
 
@@ -111,16 +114,51 @@ def _make_way(path: Path) -> None:
     path.unlink()
 
 
-def _bind(path: Path, mode: int) -> socket.socket:
+def _bind(path: Path, mode: int, group: str | None) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        os.fchmod(listener.fileno(), mode)
+        os.fchmod(listener.fileno(), mode & 0o700)
         listener.bind(os.fspath(path))
-        path.chmod(mode)  # a umask may have taken bits away; it never adds any
+        open_to(path, mode, group)  # a umask may have taken bits away; it never adds any
         listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise
+    return listener
+
+
+def open_to(path: Path, mode: int, group: str | None) -> None:
+    """Give the socket's file its group, and only then its mode.
+
+    Raises:
+        OSError: EPERM, only root may give it to a group that it is not in.
+        ReaperdError: no such group.
+    """
+    if group is not None:
+        identity = lookup(None, group)
+        assert identity is not None, "a group was named"
+        os.chown(path, -1, identity.gid)
+    path.chmod(mode)
+
+
+def listen_tcp(where: tuple[str, int]) -> socket.socket:
+    """Return a socket that listens at an address, which is no name, and a port.
+
+    Raises:
+        ReaperdError: it cannot be had.
+    """
+    host, port = where
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or a new daemon has to wait: tcp(7)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        why = error.strerror or str(error)
+        raise ReaperdError(f"cannot listen on {shown}: {why}", hint="see daemon.control.tcp") from error
     return listener
 
 

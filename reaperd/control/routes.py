@@ -4,28 +4,33 @@
     GET  /v1/services[?name=NAME&name=...]         status
     GET  /v1/services/NAME                         status
     GET  /v1/services/NAME/why                     why it is as it is; /v1/why[?name=NAME&...] of several
+    GET  /v1/events[?follow&service=NAME&...]      events; also since=10m, after=NUMBER, last=NUMBER
     GET  /v1/tree                                  the processes that the daemon knows
+    GET  /metrics                                  metrics
     POST /v1/services/NAME/start[?wait=false]      start, stop, restart
+    POST /v1/services/NAME/signal?signal=HUP       signal; also {"signal": "HUP", "scope": "tree"}
     POST /v1/start {"names": [...], "wait": true}  start, stop, restart; "names": "all" for every service
     POST /v1/services/NAME/reload                  reload-services: it reads its own configuration again
     POST /v1/reload-services {"names": [...]}      the same for several
     POST /v1/services/NAME/scale {"instances": 3}  scale
     POST /v1/reload, /v1/shutdown [?wait=false]    reload also {"dry_run": true}, or ?dry_run=true
 
-HEAD is answered wherever GET is. What waits does so unless told otherwise. Everything a client can get wrong
-has an answer that says what would be right.
+The table `ROUTES` says which right each takes. HEAD is answered wherever GET is. What waits does so unless
+told otherwise. Everything a client can get wrong has an answer that says what would be right.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from reaperd.config.spec import EVERY
-from reaperd.control.access import NEEDS, Right, denied, right_of
-from reaperd.control.words import Answer, Ask, Verb, did_you_mean, refusal
-from reaperd.kernel.credentials import Peer
+from reaperd.config.spec import EVERY, Scope
+from reaperd.control.access import Access, Right, denied
+from reaperd.control.words import Answer, Ask, Caller, Remote, Verb, Window, did_you_mean, refusal
+from reaperd.units import parse_duration, parse_signal
 
 NAME: Final = "{name}"  # in a path: any one segment
 _TRUE: Final = frozenset({"", "1", "true", "yes"})
@@ -34,46 +39,69 @@ _FALSE: Final = frozenset({"0", "false", "no"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, complete, and who sent it."""
+    """One HTTP request, complete, and who sent it. Of the headers those that matter, by lower-case name."""
 
     method: str
     target: str
     body: bytes
-    peer: Peer
+    caller: Caller
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One door: where, to which verb, and which parameters it takes; without a verb it is the health door."""
+    """One door: where, what right it takes, to which verb, which parameters, and what it answers.
+
+    Without a verb it is answered here.
+    """
 
     method: str
     path: str
+    need: Right
     verb: Verb | None
+    schema: str  # what its answer is, with the name and number that it carries
+    does: str  # in a few words
     query: tuple[str, ...] = ()
     body: tuple[str, ...] = ()
 
-    @property
-    def need(self) -> Right:
-        """The right that a peer must have."""
-        return Right.READ if self.verb is None else NEEDS[self.verb]
 
-
-_MANY: Final[tuple[Verb, ...]] = ("start", "stop", "restart")
+_READ, _OPERATE, _ADMIN = Right.READ, Right.OPERATE, Right.ADMIN
+_STATUS, _WHY, _HEALTH = "reaperd.status/1", "reaperd.why/1", "reaperd.health/1"
+_ACTION, _RELOAD, _OPENAPI = "reaperd.action/1", "reaperd.reload/1", "openapi"
+_NAME, _NAMES, _WAIT = ("name",), ("names",), ("wait",)
+_SIGNAL, _SCALE, _TRY = ("signal", "scope"), ("wait", "instances"), ("wait", "dry_run")
+_EVENTS: Final = "reaperd.events/1"
+_WINDOW: Final = ("service", "follow", "since", "after", "last")
+_THEMSELVES: Final = "asks them to reload themselves"
+_ONE: Final = "/v1/services/{name}"
 _MOST_INSTANCES: Final = 1000
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("GET", "/healthz", None),
-    Route("GET", "/v1/services", "status", query=("name",)),
-    Route("GET", "/v1/services/{name}", "status"),
-    Route("GET", "/v1/services/{name}/why", "why"),
-    Route("GET", "/v1/why", "why", query=("name",)),
-    Route("GET", "/v1/tree", "tree"),
-    *(Route("POST", f"/v1/services/{{name}}/{verb}", verb, ("wait",), ("wait",)) for verb in _MANY),
-    *(Route("POST", f"/v1/{verb}", verb, ("wait",), ("names", "wait")) for verb in _MANY),
-    Route("POST", "/v1/services/{name}/reload", "reload-services"),
-    Route("POST", "/v1/reload-services", "reload-services", body=("names",)),
-    Route("POST", "/v1/services/{name}/scale", "scale", ("wait", "instances"), ("wait", "instances")),
-    Route("POST", "/v1/reload", "reload", ("wait", "dry_run"), ("wait", "dry_run")),
-    Route("POST", "/v1/shutdown", "shutdown", ("wait",), ("wait",)),
+    Route("GET", "/healthz", _READ, None, _HEALTH, "says that the daemon's loop turns"),
+    Route("GET", "/openapi.json", _READ, "openapi", _OPENAPI, "describes all of this for programs"),
+    Route("GET", "/v1/services", _READ, "status", _STATUS, "status of all, or of those named", _NAME),
+    Route("GET", _ONE, _READ, "status", _STATUS, "status of one"),
+    Route("GET", f"{_ONE}/why", _READ, "why", _WHY, "why one is as it is, what holds it, what is next"),
+    Route("GET", "/v1/why", _READ, "why", _WHY, "the same of all, or of those named", _NAME),
+    Route("GET", "/v1/events", _READ, "events", _EVENTS, "what the daemon did, one object a line", _WINDOW),
+    Route("GET", "/v1/tree", _READ, "tree", "reaperd.tree/1", "the processes that the daemon knows"),
+    Route("GET", "/metrics", _READ, "metrics", "metrics", "what monitoring reads: OpenMetrics, or its elder"),
+    Route("POST", f"{_ONE}/start", _OPERATE, "start", _ACTION, "starts one", _WAIT, _WAIT),
+    Route("POST", f"{_ONE}/stop", _OPERATE, "stop", _ACTION, "stops one, with all it started", _WAIT, _WAIT),
+    Route("POST", f"{_ONE}/restart", _OPERATE, "restart", _ACTION, "stops and starts one", _WAIT, _WAIT),
+    Route("POST", f"{_ONE}/signal", _OPERATE, "signal", _ACTION, "sends one a signal", _SIGNAL, _SIGNAL),
+    Route("POST", f"{_ONE}/reload", _OPERATE, "reload-services", _ACTION, "asks one to reload itself"),
+    Route("POST", f"{_ONE}/scale", _OPERATE, "scale", _RELOAD, "runs so many instances", _SCALE, _SCALE),
+    Route("POST", "/v1/start", _OPERATE, "start", _ACTION, "starts those named", _WAIT, _NAMES + _WAIT),
+    Route("POST", "/v1/stop", _OPERATE, "stop", _ACTION, "stops those named", _WAIT, _NAMES + _WAIT),
+    Route(
+        "POST", "/v1/restart", _OPERATE, "restart", _ACTION, "stops and starts them", _WAIT, _NAMES + _WAIT
+    ),
+    Route(
+        "POST", "/v1/signal", _OPERATE, "signal", _ACTION, "sends them a signal", _SIGNAL, _NAMES + _SIGNAL
+    ),
+    Route("POST", "/v1/reload-services", _OPERATE, "reload-services", _ACTION, _THEMSELVES, (), _NAMES),
+    Route("POST", "/v1/reload", _ADMIN, "reload", _RELOAD, "reads the configuration again", _TRY, _TRY),
+    Route("POST", "/v1/shutdown", _ADMIN, "shutdown", _ACTION, "stops all, then the daemon", _WAIT, _WAIT),
 )
 
 
@@ -85,33 +113,73 @@ class _RefusedError(Exception):
         self.answer = answer
 
 
-def resolve(request: Request, owner_uid: int | None = None) -> Ask | Answer:
-    """Return what `request` asks for, or the answer that it gets without asking the daemon.
-
-    `owner_uid` is whom the daemon runs as, this process's own effective user where None.
-    """
+def resolve(request: Request, access: Access) -> Ask | Answer:
+    """Return what `request` asks for, or the answer that it gets without asking the daemon."""
     try:
-        return _resolve(request, owner_uid)
+        return _resolve(request, access)
     except _RefusedError as refused:
         return refused.answer
 
 
-def _resolve(request: Request, owner_uid: int | None) -> Ask | Answer:
-    right = right_of(request.peer, owner_uid)
+def _resolve(request: Request, access: Access) -> Ask | Answer:
+    _refuse_browsers(request)
+    right = access.of(request.caller, request.headers.get("authorization"))
+    if isinstance(right, Answer):
+        return right
     if right is Right.NONE:  # before anything else: a stranger does not learn which paths there are
-        return denied(request.peer, "talk to this daemon")
+        return denied(request.caller, "talk to this daemon", has=right, needs=Right.READ)
     segments, query = _split(request.target)
     route = _find(request.method, segments)
     if right < route.need:
-        return denied(request.peer, f"{route.verb or 'see the health of'} here")
+        return denied(request.caller, route.verb or "see that", has=right, needs=route.need)
     if route.verb is None:
-        return Answer(200, {"schema": "reaperd.health/1", "ok": True})
+        return Answer(200, {"schema": _HEALTH, "ok": True})
     fields = _fields(request.body, route)
     _check_keys([key for key, _ in query], route.query, "query parameter")
-    names = _names(route, segments, query, fields)
-    wait = _flag("wait", route, query, fields, without=True)
-    dry_run = _flag("dry_run", route, query, fields, without=False)
-    return Ask(route.verb, names, wait, request.peer, dry_run, _instances(route, query, fields))
+    given = _Given(route, dict(query), fields)
+    return Ask(
+        route.verb,
+        _names(route, segments, query, fields),
+        given.flag("wait", without=True),
+        request.caller,
+        given.flag("dry_run", without=False),
+        given.instances(),
+        given.signal(),
+        given.scope(),
+        given.window(),
+        "application/openmetrics-text" in request.headers.get("accept", ""),
+    )
+
+
+def _refuse_browsers(request: Request) -> None:
+    """Refuse what a web page made somebody's browser send, be it by a name that it let point to us.
+
+    Over TCP only, where a browser can come from; there is no page of ours, so none may ask.
+    """
+    if not isinstance(request.caller, Remote):
+        return
+    if "origin" in request.headers:
+        hint = "the daemon answers no web pages; leave the header Origin out"
+        raise _RefusedError(refusal(403, "browser", "cannot answer a web page", hint))
+    host = request.headers.get("host", "")
+    if not _is_address(host):
+        message = (
+            f"cannot answer for {_short(host) or 'no host'}: by TCP the daemon goes by its address alone"
+        )
+        raise _RefusedError(refusal(421, "wrong-host", message, "use the address in the URL, or localhost"))
+
+
+def _is_address(host: str) -> bool:
+    """Tell whether a Host header is an address or localhost: no name that others may let point to us."""
+    if not set(host).isdisjoint("/?#@\\"):
+        return False
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name != "localhost":
+            ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 # --- where to -------------------------------------------------------------------------------------------
@@ -188,7 +256,7 @@ def _names(
     elif "names" in route.body:
         names = _listed(fields.get("names"), _example(route))
     else:
-        names = [value for key, value in query if key == "name"]
+        names = [value for key, value in query if key in {"name", "service"}]
     if EVERY in names:
         return () if route.method == "GET" else (EVERY,)
     return tuple(dict.fromkeys(names))
@@ -202,29 +270,90 @@ def _listed(names: object, example: str) -> list[str]:
     return names
 
 
-def _flag(
-    key: str, route: Route, query: list[tuple[str, str]], fields: Mapping[str, object], *, without: bool
-) -> bool:
-    """Return a word that is yes or no; the body decides over the query, `without` where nothing is said."""
-    if key not in route.query:
-        return False
-    word = str(fields.get(key, dict(query).get(key, without))).lower()
-    if word not in _TRUE | _FALSE:
-        raise _bad(f'cannot use {_short(word)} for "{key}"', "true or false")
-    return word in _TRUE
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a request says besides names; the body decides over the query."""
+
+    route: Route
+    query: Mapping[str, str]
+    fields: Mapping[str, object]
+
+    def _of(self, key: str) -> object:
+        return self.fields.get(key, self.query.get(key)) if key in self.route.query else None
+
+    def flag(self, key: str, *, without: bool) -> bool:
+        """Return a word that is yes or no, `without` where nothing is said; False of other doors."""
+        given = self._of(key)
+        if given is None:
+            return without and key in self.route.query
+        word = str(given).lower()
+        if word not in _TRUE | _FALSE:
+            raise _bad(f'cannot use {_short(word)} for "{key}"', "true or false")
+        return word in _TRUE
+
+    def instances(self) -> int | None:
+        """Return the number of instances that a door asks for, None where it does not."""
+        if "instances" not in self.route.query:
+            return None
+        given = self._of("instances")
+        word = "nothing" if given is None else str(given)
+        if isinstance(given, bool | float) or not word.isascii() or not word.isdecimal() or len(word) > 9:
+            raise _bad(f'cannot use {_short(word)} for "instances"', f"a number, 0 to {_MOST_INSTANCES}")
+        if int(word) > _MOST_INSTANCES:
+            raise _bad(f"cannot run {word} instances", f"a number, 0 to {_MOST_INSTANCES}")
+        return int(word)
+
+    def signal(self) -> int | None:
+        """Return the signal that a door asks for, None where it does not."""
+        if "signal" not in self.route.query:
+            return None
+        given = self._of("signal")
+        try:
+            return parse_signal(
+                given if isinstance(given, int) and not isinstance(given, bool) else str(given or "")
+            )
+        except ValueError as error:
+            raise _bad(f'cannot use what "signal" says: {error}') from error
+
+    def window(self) -> Window:
+        """Return which events are wanted."""
+        if "follow" not in self.route.query:
+            return Window()
+        since_s, ago_s = _moment(self.query.get("since"))
+        follow = self.flag("follow", without=False)
+        return Window(follow, since_s, ago_s, self._number("after"), self._number("last"))
+
+    def _number(self, key: str) -> int | None:
+        word = self.query.get(key)
+        if word is None:
+            return None
+        if not word.isascii() or not word.isdecimal() or len(word) > 18:
+            raise _bad(f'cannot use {_short(word)} for "{key}"', "a number, 0 or more")
+        return int(word)
+
+    def scope(self) -> Scope:
+        """Return who is to get the signal."""
+        given = self._of("scope")
+        try:
+            return Scope.MAIN if given is None else Scope(given)
+        except ValueError as error:
+            raise _bad(f'cannot use {_short(str(given))} for "scope"', "main, group or tree") from error
 
 
-def _instances(route: Route, query: list[tuple[str, str]], fields: Mapping[str, object]) -> int | None:
-    """Return the number of instances that a door asks for, None where it does not."""
-    if "instances" not in route.query:
-        return None
-    given = fields.get("instances", dict(query).get("instances"))
-    word = "nothing" if given is None else str(given)
-    if isinstance(given, bool | float) or not word.isascii() or not word.isdecimal() or len(word) > 9:
-        raise _bad(f'cannot use {_short(word)} for "instances"', f"a number, 0 to {_MOST_INSTANCES}")
-    if int(word) > _MOST_INSTANCES:
-        raise _bad(f"cannot run {word} instances", f"a number, 0 to {_MOST_INSTANCES}")
-    return int(word)
+def _moment(text: str | None) -> tuple[float | None, float | None]:
+    """Return the time that a text means, as one of the wall clock or as one so long ago."""
+    if text is None:
+        return None, None
+    try:
+        return None, parse_duration(text) / 1e9
+    except ValueError:
+        pass
+    try:
+        # A plus in an address is a space to those who decode it.
+        return datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text).timestamp(), None
+    except (ValueError, OverflowError) as error:
+        hint = 'write it like "10m" or "2026-11-20T16:00:00Z"'
+        raise _bad(f'cannot use {_short(text)} for "since"', hint) from error
 
 
 def _bad(message: str, hint: str | None = None) -> _RefusedError:

@@ -6,13 +6,19 @@ import pwd
 import socket
 import struct
 from collections.abc import Iterable
+from ctypes import POINTER, byref, c_int, c_uint, c_void_p, create_string_buffer
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from errno import ERANGE
 from typing import Final
 
 from reaperd.errors import ReaperdError
 from reaperd.kernel.failure import failure
+from reaperd.kernel.libc import declare
 
+_SO_PEERGROUPS: Final = 59  # asm-generic/socket.h
+_FEW_BYTES: Final = 1024
+_MOST_GROUPS: Final = 65536  # NGROUPS_MAX: credentials(7)
 _UCRED: Final = struct.Struct("iII")  # struct ucred: unix(7)
 _LARGEST_ID: Final = 2**32 - 2  # (uid_t) -1 means "leave as it is": setresuid(2)
 
@@ -24,6 +30,7 @@ class Peer:
     pid: int  # 0 where it lives in a PID namespace we cannot see
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()  # supplementary ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,28 @@ def peer_of(connection: socket.socket) -> Peer:
     except OSError as error:
         raise failure("getsockopt", error, what="ask who is connected") from error
     pid, uid, gid = _UCRED.unpack(raw)
-    return Peer(pid, uid, gid)
+    return Peer(pid, uid, gid, _groups_of(connection))
+
+
+def _groups_of(connection: socket.socket) -> tuple[int, ...]:
+    """Return the supplementary groups of the peer: SO_PEERGROUPS; none where they cannot be learned.
+
+    Source: sk_getsockopt in the kernel's net/core/sock.c, since Linux 4.13.
+    """
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _FEW_BYTES)
+    except OSError as error:
+        raw = _many_groups_of(connection) if error.errno == ERANGE else b""
+    return tuple(gid for (gid,) in struct.iter_unpack("I", raw))
+
+
+def _many_groups_of(connection: socket.socket) -> bytes:
+    # Python's getsockopt takes no more than 1024 bytes, which 256 groups fill.
+    buffer = create_string_buffer(_MOST_GROUPS * 4)
+    length = c_uint(len(buffer))
+    ask = declare("getsockopt", c_int, c_int, c_int, c_void_p, POINTER(c_uint))
+    failed = ask(connection.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, buffer, byref(length)) < 0
+    return b"" if failed else buffer.raw[: length.value]
 
 
 def lookup(

@@ -12,9 +12,13 @@ IN_MODIFY: Final = 0x2
 IN_MOVED_TO: Final = 0x80
 IN_CREATE: Final = 0x100
 IN_DELETE_SELF: Final = 0x400
+IN_MOVE_SELF: Final = 0x800
+IN_ATTRIB: Final = 0x4  # also when a link to it is removed
+IN_DONT_FOLLOW: Final = 0x0200_0000
 IN_ONLYDIR: Final = 0x0100_0000
 
 _CHANGES: Final = IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_ONLYDIR
+_LOSS: Final = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW
 _ENOUGH: Final = 1 << 16  # bytes, of which an event takes 16 and a name
 
 
@@ -39,6 +43,16 @@ def notice(fd: int, directory: str) -> bool:
     """
     add = declare("inotify_add_watch", c_int, c_char_p, c_uint32)
     return add(fd, os.fsencode(directory), _CHANGES) >= 0
+
+
+def notice_loss(fd: int, path: str) -> bool:
+    """Be told when a file may have been removed or moved away; what its directory holds besides is no matter.
+
+    Returns:
+        False where that cannot be: see `notice`.
+    """
+    add = declare("inotify_add_watch", c_int, c_char_p, c_uint32)
+    return add(fd, os.fsencode(path), _LOSS) >= 0
 
 
 def drain(fd: int) -> None:

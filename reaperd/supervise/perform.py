@@ -355,6 +355,18 @@ class Performer:
         else:
             self._children.signal_main(service.main, number, group=scope is Scope.GROUP)
 
+    def send(self, service: Service, number: int, scope: Scope) -> bool:
+        """Send a signal that a user asked for, and nothing besides; return whether anybody is there."""
+        if service.run_id is None or self._has_no_run(service):
+            return False
+        if scope is Scope.TREE:
+            self._children.send(service.run_id, number)
+        elif service.main is None:
+            return False
+        else:
+            self._children.send_main(service.main, number, group=scope is Scope.GROUP)
+        return True
+
     def _emit(self, service: Service, event: str, fields: dict[str, object]) -> None:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):
             problem, hint = spawn_problem(service.run.cause, service.spec)

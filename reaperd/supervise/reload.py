@@ -24,5 +24,6 @@ def apply(supervisor: Supervisor, old: Config, new: Config) -> Diff:
         else:
             wishes.add(specs[name])
     wishes.arrange(specs)
+    supervisor.know_identities()
     supervisor.start(found.added)
     return found

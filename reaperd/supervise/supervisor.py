@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from reaperd.children.children import Ended
+from reaperd.config.spec import Scope
 from reaperd.kernel import wait
 from reaperd.policy.decide import decide
 from reaperd.policy.stop import LAST_RUNG
@@ -34,9 +35,11 @@ from reaperd.policy.words import (
 from reaperd.supervise.emptied import Emptied
 from reaperd.supervise.perform import Ending, Performer
 from reaperd.supervise.service import Service
+from reaperd.supervise.tally import Tally
 from reaperd.supervise.wishes import Wishes
 from reaperd.supervise.world import Deadline, Pulse, World
 from reaperd.supervise.zombies import Zombies
+from reaperd.units import format_signal
 
 # A start takes some milliseconds, in which nobody else is served: the next ones come in the next turn.
 STARTS_A_TURN: Final = 16
@@ -54,6 +57,7 @@ class Supervisor:
 
     Attributes:
         wishes: what users want of which services.
+        tally: how many were reaped and adopted.
         moves: how often a service has changed its state.
     """
 
@@ -64,6 +68,7 @@ class Supervisor:
         self._log = world.log
         self._performer = Performer(world, self._post)
         self._events: deque[tuple[Service, Event]] = deque()
+        self.tally = Tally()
         self.wishes = Wishes(self._performer, self._post, world)
         self._gates = self.wishes.gates
         self.moves = 0
@@ -104,6 +109,11 @@ class Supervisor:
         self.wishes.restart(names)
         self._look = True
 
+    def know_identities(self) -> None:
+        """Look up whom the services run as; no start asks for that again until the next call."""
+        specs = (each.next_spec or each.spec for each in self.services.values())
+        self._children.know_identities(specs)
+
     def forward(self, number: int, names: Iterable[str]) -> None:
         """Send a signal to the main processes of services, or of all instances of them."""
         chosen = set(names)
@@ -112,6 +122,16 @@ class Supervisor:
             # Before its exec the child would die of it: its program cannot have said yet what it means.
             if chosen & {spec.name, spec.base} and service.main is not None and service.report_fd is None:
                 self._children.signal_main(service.main, number, group=False)
+
+    def signal(self, name: str, number: int, scope: Scope) -> str | None:
+        """Send a signal to a service; return why that cannot be, None where it was done."""
+        service = self.services[name]
+        if service.main is not None and service.report_fd is not None:
+            return "it is just being started"  # before its exec the child would die of it
+        if not self._performer.send(service, number, scope):
+            return "it does not run"
+        self._log("service.signalled", service=name, signal=format_signal(number), scope=scope.value)
+        return None
 
     def reload_services(self, names: Iterable[str]) -> None:
         """Ask services to read their own configurations again."""
@@ -128,8 +148,12 @@ class Supervisor:
             self._look = True
             service = self._performer.service_of(ended.run_id)
             if service is not None and service.main == ended.pid:
+                self.tally.count("main")
                 self._main_exited(service, ended)
-            elif not self._performer.helpers.ended(ended):
+            elif self._performer.helpers.ended(ended):
+                self.tally.count("helper")
+            else:
+                self.tally.orphan_ended(ended.pid)
                 orphans.append(ended)
         if orphans:
             self._tell_orphans(orphans)
@@ -231,6 +255,7 @@ class Supervisor:
         self._look = False
         for adopted in self._children.adopt():
             name = self._performer.name_of(adopted.run_id)
+            self.tally.came(adopted.pid)
             self._log("orphan.adopted", pid=adopted.pid, name=adopted.name, service=name)
             service = self._performer.service_of(adopted.run_id)
             if service is not None:

@@ -16,7 +16,7 @@ LAYERS: Final = (
     ("daemon",),
     ("announce",),
     ("verbs",),
-    ("naming",),
+    ("naming", "narration", "measures"),
     ("supervise", "control", "zombies", "scaling", "doctor"),
     ("output",),
     ("policy", "loop", "children", "sd", "telemetry"),

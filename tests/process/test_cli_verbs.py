@@ -93,13 +93,13 @@ def test_check_prints_what_it_understood_and_the_schema(tmp_path: Path) -> None:
     assert (good.returncode, body["items"]) == (0, [])
     assert [each["name"] for each in body["configuration"]["services"]] == ["web"]
     path.write_text(
-        '[daemon]\nsocket = "/s"\nstate_dir = "/d"\ncontrol = {}\n[service.web]\ncommand = "web"\n'
+        '[daemon]\nsocket = "/s"\nstate_dir = "/d"\ncontrl = {}\n[service.web]\ncommand = "web"\n'
     )
     bad = reaperd(tmp_path, "check", "--json", str(path))
     body = json.loads(bad.stdout)
     assert (bad.returncode, body["items"][0]["path"], "configuration" in body) == (
         78,
-        "daemon.control",
+        "daemon.contrl",
         False,
     )
     schema = reaperd(tmp_path, "check", "--schema")

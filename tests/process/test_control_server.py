@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reaperd.control.server import ACCEPTS, MAX_CLIENTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS
+from reaperd.control.census import MOST as MAX_CLIENTS
+from reaperd.control.server import ACCEPTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS
 from reaperd.control.words import Answer
 from reaperd.errors import ReaperdError
+from reaperd.kernel.credentials import Peer
 from tests.support.control_plane import FakeDaemon, Plane, answers, plane, read_available, request, unmeasured
 from tests.support.processes import ROOT, call_in_process, owned_child
 
@@ -84,6 +86,7 @@ def test_status(control: Plane, client: socket.socket, daemon: FakeDaemon) -> No
     assert isinstance(body, dict)
     assert [item["name"] for item in body["items"]] == ["web", "db"]
     peer = daemon.asks[0].peer
+    assert isinstance(peer, Peer)
     assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.geteuid(), os.getegid())
 
 
@@ -302,8 +305,11 @@ def test_half_requests_are_parted_with(control: Plane, client: socket.socket, cl
     assert control.server.next_deadline_ns() == started_ns + PATIENCE_NS
     clock.now_ns = started_ns + PATIENCE_NS
     control.turn()
+    [(status, _)] = answers(read_available(client))
+    assert status == 408
     assert is_closed(client)
     assert control.server.next_deadline_ns() is None
+    assert control.server.census.refusals["timeout"] == 1
 
 
 def test_an_idle_server_has_no_deadline(control: Plane) -> None:
@@ -386,7 +392,7 @@ def test_a_source_that_failed(control: Plane, client: socket.socket, clock: Cloc
     [fd] = control.server._clients
     control.server.failed(fd)
     assert is_closed(client)
-    listener = control.server._listener.fileno()
+    [listener] = control.server._listeners
     control.server.failed(listener)
     assert control.poller.source_of(listener) is None
     clock.now_ns += PAUSE_NS
@@ -446,7 +452,7 @@ def test_another_user_is_refused() -> None:
         pytest.skip("needs root, to become another user")
     asks, [[status, body]] = call_in_process(ask_as_another_user)
     assert (asks, status) == (0, 403)
-    assert "user 65534 has no right" in body["error"]["message"]
+    assert "user 65534 has none" in body["error"]["message"]
 
 
 def test_an_idle_server_holds_no_http() -> None:

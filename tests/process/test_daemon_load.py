@@ -76,15 +76,17 @@ def _restarted_down(reaperd: Daemon, times: int) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("cgroups", [True, False], ids=["cgroups", "walks"])
 def test_ten_thousand_restarts_of_one_service_leave_no_trace(tmp_path: Path, cgroups: bool) -> None:  # noqa: FBT001 - a parameter
-    """Between the first five hundred and the last no table, no timer and no descriptor has grown."""
+    """Between the first thousand and the last no table, no timer and no descriptor has grown."""
     web = {"command": ["/bin/true"], "restart": "always", "backoff": AT_ONCE}
     program = [sys.executable, "-c", TELLING, "--"]
-    times = 10_000 if cgroups else 1_000
+    times = 10_000 if cgroups else 2_000
     with daemon(tmp_path, {"web": web}, program=program, prefix=UNMEASURED, cgroups=cgroups) as reaperd:
-        before = _restarted_down(reaperd, 500)
-        after = _restarted_down(reaperd, times - 500)
-        # One word kept of each restart would be as many blocks as there were restarts.
-        assert after[0] - before[0] < 200, f"blocks, descriptors and KiB: {before} became {after}"
+        _restarted_down(reaperd, 100)  # what is loaded or made at its first use is there by then
+        before = _restarted_down(reaperd, 900)
+        after = _restarted_down(reaperd, times - 1_000)
+        # One object kept of each restart would be as many blocks as there were restarts in between.
+        most = (times - 1_000) // 4
+        assert after[0] - before[0] < most, f"blocks, descriptors and KiB: {before} became {after}"
         assert after[1] == before[1]
         assert after[2] - before[2] < 400
         assert reaperd.status("web")["restarts"] >= times
@@ -120,7 +122,7 @@ def test_a_thousand_services_start_crash_come_back_and_stop(tmp_path: Path) -> N
         assert _up(reaperd, names, 0)
         for item in reaperd.ask("status")["items"]:
             os.kill(item["pid"], signal.SIGKILL)
-        wait_until(lambda: _up(reaperd, names, 1), "a thousand to come back", within_s=120)
+        wait_until(lambda: _up(reaperd, names, 1), "a thousand to come back", within_s=240)
         assert all(item["state"] == "stopped" for item in reaperd.ask("stop", "all")["items"])
         assert Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text() == ""
         assert _descriptors(reaperd.pid) <= few
@@ -134,6 +136,7 @@ def test_a_chain_of_a_thousand_starts_from_one_end_and_stops_from_the_other(tmp_
     needs = [{}, *({"requires": [name]} for name in names)]
     services = {name: sleeper(**each) for name, each in zip(names, needs, strict=False)}
     with daemon(tmp_path, services, prefix=UNMEASURED) as reaperd:
+        assert reaperd.pid, "it has started"
         reaperd.ask("start", names[-1], within_s=240)
         assert _up(reaperd, names, 0)
         started = [item["pid"] for item in reaperd.ask("status")["items"]]

@@ -115,7 +115,8 @@ def test_flags_win_over_mirrors() -> None:
         ("DELAY", "TERM:0.5", "delay_ns", {15: 500_000_000}),
         ("IGNORE", "PIPE XFSZ", "ignore", frozenset({13, 25})),
         ("WARN_ON_REAP", "1", "warn_on_reap", True),
-        ("GRACE", "none", "grace_ns", None),
+        ("GRACE", "none", "grace_given", True),
+        ("GRACE", "3", "grace_ns", 3 * 10**9),
         ("NO_SETSID", "1", "placement", pid1.HERE),
         ("SETSID", "1", "placement", pid1.SESSION),
         ("WAIT_ALL", "1", "wait_all", True),
@@ -126,6 +127,12 @@ def test_flags_win_over_mirrors() -> None:
 def test_each_mirror_stands_for_its_option(name: str, value: str, field: str, expected: object) -> None:
     """Every option that shapes the init can be given by its environment variable."""
     assert getattr(options("true", **{name: value}), field) == expected
+
+
+def test_single_by_its_mirror_undoes_group_by_its_own() -> None:
+    """Where both variables are set signals go to CMD alone, as with both flags in this order."""
+    assert options("true", GROUP="1", SINGLE="1").to_group is False
+    assert options("true", GROUP="1").to_group is True
 
 
 def test_the_mirrors_tested_are_all_there_are() -> None:

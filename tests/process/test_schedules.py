@@ -1,6 +1,8 @@
 import re
 import signal
 import sys
+import time
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -170,6 +172,20 @@ def test_a_reload_changes_the_times(tmp_path: Path) -> None:
         _wait_state(running, "tick", "waiting")
         assert running.row("tick")["next"] > far
         assert "-01-01 00:00:00" in running.row("tick")["why"]
+
+
+def test_a_reload_of_something_else_leaves_the_times_alone(tmp_path: Path) -> None:
+    """The time to the next run goes on, whichever other keys change meanwhile."""
+    services = '[service.tick]\ncommand = "true"\nschedule = { every = "1h" }\nstop.timeout = "1s"\nnice = 1'
+    with daemon(tmp_path, services) as running:
+        before = datetime.fromisoformat(running.row("tick")["next"])
+        until, keys = time.monotonic() + 2.5, [('"1s"', '"2s"'), ("nice = 1", "nice = 2")]
+        while time.monotonic() < until:  # a schedule that began anew would be later by as much
+            for old, new in keys:
+                _reload(running, tmp_path, old, new)
+            keys = [(new, old) for old, new in keys]
+        after = datetime.fromisoformat(running.row("tick")["next"])
+        assert abs((after - before).total_seconds()) < 1
 
 
 def test_a_service_becomes_a_job_by_a_reload_and_back(tmp_path: Path) -> None:

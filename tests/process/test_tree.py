@@ -207,7 +207,7 @@ def test_a_hostile_name_cannot_reach_the_terminal() -> None:
     assert "\x1b" not in text
     assert len(text.splitlines()) == 3
     assert "(child of 1) Z " in text
-    assert "\\x1b[2J\\x0a\\\\xff" in text
+    assert "\\x1b[2J\\x0a\\xff" in text
     assert name == "\x1b[2J\n\\xff"
 
 

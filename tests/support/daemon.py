@@ -103,9 +103,14 @@ class Daemon:
     """
 
     def __init__(
-        self, directory: Path, command: Sequence[str], environment: Mapping[str, str], *, cgroups: bool
+        self,
+        directory: Path,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        settings: Mapping[str, object],
     ) -> None:
-        self._cgroups = cgroups
+        self._settings = settings
         self.config = directory / "reaperd.toml"
         self.socket = directory / "c.sock"
         result_read, result_write = os.pipe()
@@ -210,7 +215,7 @@ class Daemon:
 
     def configure(self, services: Services) -> None:
         """Write another configuration, to be used by a reload."""
-        self.config.write_text(toml(self.config.parent, services, cgroups=self._cgroups))
+        self.config.write_text(toml(self.config.parent, services, self._settings))
 
     def reload(self, services: Services) -> Event:
         """Write another configuration, send SIGHUP and wait until the daemon follows it."""
@@ -282,8 +287,8 @@ def daemon(
     program: Sequence[str] = DAEMON,
     environment: Mapping[str, str] | None = None,
     cgroups: bool = True,
-    ends: bool = True,
     settings: Mapping[str, object] | None = None,
+    ends: bool = True,
 ) -> Iterator[Daemon]:
     """Start a daemon in `directory` that has these services, and end it on the way out.
 
@@ -294,27 +299,34 @@ def daemon(
         program: its command, but for the configuration.
         environment: variables besides our own.
         cgroups: each run may have a cgroup, where the machine lets it; else processes are told apart without.
-        settings: further keys of [daemon].
+        settings: further keys of its own.
         ends: on the way out, if it has not ended yet, it has to by SIGTERM, with nobody left behind.
     """
-    (directory / "reaperd.toml").write_text(toml(directory, services, cgroups=cgroups, settings=settings))
+    keys = {**(settings or {}), **({} if cgroups else {"cgroup": "no"})}
+    (directory / "reaperd.toml").write_text(toml(directory, services, keys))
     never = directory / "never"
     if not never.exists():
         os.mkfifo(never)
     command = [*prefix, *program, str(directory / "reaperd.toml")]
-    with Daemon(directory, command, {"NEVER": str(never), **(environment or {})}, cgroups=cgroups) as made:
+    with Daemon(directory, command, {"NEVER": str(never), **(environment or {})}, settings=keys) as made:
         yield made
         if ends and not made.is_over:
             made.end()
 
 
 @contextmanager
-def daemon_as_init(directory: Path, services: Services, program: Sequence[str] = DAEMON) -> Iterator[Daemon]:
+def daemon_as_init(
+    directory: Path,
+    services: Services,
+    program: Sequence[str] = DAEMON,
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[Daemon]:
     """Start a daemon as PID 1 of a PID namespace; pids that it tells are those of the namespace.
 
     `send` reaches it by its pid outside. All that is in the namespace ends with it, whatever it does.
     """
-    with daemon(directory, services, prefix=pid_namespace(), program=program, ends=False) as made:
+    prefix = pid_namespace()
+    with daemon(directory, services, prefix=prefix, program=program, settings=settings, ends=False) as made:
         assert made.pid == 1
         outside = int(Path(f"/proc/{made.command_pid}/task/{made.command_pid}/children").read_text())
         made._started = {"pid": outside}
@@ -326,16 +338,10 @@ def daemon_as_init(directory: Path, services: Services, program: Sequence[str] =
 # --- configurations -------------------------------------------------------------------------------------
 
 
-def toml(
-    directory: Path,
-    services: Services,
-    *,
-    cgroups: bool = True,
-    settings: Mapping[str, object] | None = None,
-) -> str:
+def toml(directory: Path, services: Services, settings: Mapping[str, object] | None = None) -> str:
     """Return the text of a configuration whose daemon keeps to `directory`; dollars are the programs' own."""
-    keys = {"socket": str(directory / "c.sock"), "state_dir": str(directory / "state"), **(settings or {})}
-    parts = [_table("daemon", keys if cgroups else {**keys, "cgroup": "no"})]
+    keys = {"socket": str(directory / "c.sock"), "state_dir": str(directory / "state")}
+    parts = [_table("daemon", {**keys, **(settings or {})})]
     for name, service in services.items():
         expanded = {key: _undollared(value) if key in EXPANDED else value for key, value in service.items()}
         parts.append(_table(f"service.{json.dumps(name)}", expanded))

@@ -52,6 +52,7 @@ class FakeChildren:
         self._clock = clock
         self._pids = count(100)
         self._reaped: list[Ended] = []
+        self.known: list[ServiceSpec] = []  # whose users were looked up latest
         self.told: set[str] = set()  # runs whose tree as a whole got a signal
         self._adopted: list[Adopted] = []
 
@@ -109,6 +110,10 @@ class FakeChildren:
         child = FakeChild(next(self._pids), run_id, report=write_fd)
         self.alive[child.pid] = child
         return Forked(child.pid, read_fd)
+
+    def know_identities(self, specs: Iterable[ServiceSpec]) -> None:
+        """Take note that users may have changed."""
+        self.known = list(specs)
 
     def apply(self) -> list[Ended]:
         """Return who died."""

@@ -52,6 +52,9 @@ class FakeChildren:
         os.close(write_fd)
         return Forked(self._next_pid, read_fd)
 
+    def know_identities(self, specs: Iterable[ServiceSpec]) -> None:
+        """Nobody here is another user."""
+
     def end(self, run_id: str, status: int) -> None:
         """Let a child end, with this wait status."""
         pid = self.pid_of.pop(run_id)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.children.plan import DEFAULT_PATH, MARKER, Inheritance, make_plan
+from reaperd.children import plan as plans
+from reaperd.children.plan import DEFAULT_PATH, MARKER, Inheritance, Plan
 from reaperd.config.spec import Limit, ServiceSpec
 from reaperd.errors import ReaperdError
 from reaperd.kernel.credentials import Identity
@@ -16,6 +17,11 @@ from reaperd.kernel.credentials import Identity
 SPEC: Final = ServiceSpec("web:2", ("serve", "now"), base="web", instance=2)
 GIVEN: Final = {"HOME": "/given", "USER": "giver", "SHELL": "/bin/given", "LANG": "C", "PATH": "/a::/b"}
 CALLER: Final = Inheritance(GIVEN, (5, 6), frozenset({1}))
+
+
+def make_plan(spec: ServiceSpec, run_id: str, inherited: Inheritance) -> Plan:
+    """Return the plan of a run whose user was just looked up."""
+    return plans.make_plan(spec, run_id, inherited, plans.find_identity(spec))
 
 
 def _environment(spec: ServiceSpec, inherited: dict[str, str] = GIVEN) -> dict[str, str]:

@@ -7,11 +7,13 @@ import pytest
 
 from reaperd.config import reference
 from reaperd.config.checks import HEALTH
+from reaperd.config.control import CONTROL
 from reaperd.config.keys import BACKOFF, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP, ZOMBIES
 from reaperd.config.report import Report, Site, Source
 from reaperd.config.schedules import SCHEDULE
 from reaperd.config.spec import (
     Backoff,
+    Control,
     DaemonSpec,
     Every,
     Health,
@@ -67,6 +69,7 @@ RECORDS: list[tuple[tuple[Key, ...], Any, set[str]]] = [
     (SERVICE, ServiceSpec("x", ("x",)), {"name", "base", "instance"}),
     (DAEMON, DaemonSpec(Path("/s"), Path("/d")), set()),
     (LOG, Log(), set()),
+    (CONTROL, Control(), set()),
     (BACKOFF, Backoff(), set()),
     (START_LIMIT, StartLimit(), set()),
     (STOP, Stop(), set()),

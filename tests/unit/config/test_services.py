@@ -387,6 +387,97 @@ def test_a_template_that_nobody_uses_is_checked_too(folder: Path) -> None:
     assert ": template.t.colour: unknown key; allowed here: " in found[0]
 
 
+def test_a_template_may_use_another_one(folder: Path) -> None:
+    """The nearest says it: the service, its template, that one's own, in whatever order they are written."""
+    text = (
+        '[service.x]\nuse = "a"\nnice = 1\n[template.a]\nuse = "b"\nnice = 2\numask = "022"\n'
+        '[template.b]\nuse = "c"\numask = "027"\nrestart = "always"\nenvironment.B = "1"\n'
+        '[template.c]\ncommand = "c"\nrestart = "never"\nenvironment.C = "1"\n'
+    )
+    spec = read(folder, text).services[0]
+    assert (spec.command, spec.nice, spec.umask, spec.restart) == (("c",), 1, 0o22, Restart.ALWAYS)
+    assert spec.environment == (("B", "1"), ("C", "1"))
+
+
+def test_templates_that_use_each_other_are_a_cycle(folder: Path) -> None:
+    """It is named once, and a template that merely leads there is no part of it."""
+    found = problems(
+        folder,
+        '[template.a]\nuse = "b"\n[template.b]\nuse = "a"\n[template.c]\nuse = "a"\n[template.d]\nuse = "d"\n'
+        '[service.x]\nuse = "c"\ncommand = "c"\n',
+    )
+    assert [line.split(": ", 1)[1] for line in found] == [
+        "template.a.use: closes a cycle, in which each uses the next: a -> b -> a",
+        "template.d.use: closes a cycle, in which each uses the next: d -> d",
+    ]
+
+
+def test_an_unknown_template_of_a_template_is_reported_where_it_is_used(folder: Path) -> None:
+    """With the nearest name."""
+    found = problems(folder, f'[template.python]\n[template.t]\nuse = "pyton"\n{MINIMAL}')
+    assert [line.split(": ", 1)[1] for line in found] == [
+        'template.t.use: there is no template of this name; did you mean "python"?'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [
+        ('directory = "${HOME}/x"', "directory"),
+        ('ready.tcp = "${HOST}:80"', "ready.tcp"),
+        ('health.http = "http://${HOST}/"', "health.http"),
+        ('stdout = { file = "/var/log/${SERVICE}.log" }', "stdout.file"),
+        ('environment_files = ["/etc/${SERVICE}"]', "environment_files"),
+        ('user = "${USER}"', "user"),
+        ('stop.timeout = "${TIME}"', "stop.timeout"),
+        ('requires = ["${DB}"]', "requires"),
+    ],
+)
+def test_a_variable_where_none_counts_is_told(folder: Path, key: str, where: str) -> None:
+    """Rather than taken for a name, or refused for what it looks like."""
+    found = problems(folder, f'[service.web]\ncommand = "c"\n{key}\n')
+    told = [line for line in found if f"service.web.{where}: holds " in line]
+    assert len(told) == 1
+    assert "but variables count in commands and in environment only; write the value itself" in told[0]
+
+
+def test_a_dollar_and_a_brace_may_stand_in_a_pattern(folder: Path) -> None:
+    """There they are what a regular expression makes of them."""
+    spec = read(folder, '[service.x]\ncommand = "c"\nready.log = "up[${]"\n').services[0]
+    assert spec.ready == LogCheck("up[${]")
+
+
+LOGGED = '[service.{}]\ncommand = "c"\ninstances = 2\nstdout = {{ file = "{}", keep = {} }}\n'
+
+
+def test_a_file_may_be_shared_by_who_write_it_alike(folder: Path) -> None:
+    """Instances do so by themselves, both outputs of one may, and so may services that say the same."""
+    text = (
+        LOGGED.format("a", "/l/x", 3)
+        + LOGGED.format("b", "/l/x", 3)
+        + 'stderr = { file = "/l/x", keep = 3 }\n'
+    )
+    assert len(read(folder, text).services) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "keep", "said"),
+    [
+        ("/l/x", 4, "/l/x is the file of service.a.stdout too, with other settings there"),
+        ("/l/../l/x", 3, "/l/../l/x is the file of service.a.stdout too, called /l/x there"),
+        ("/dev/fd/../fd/../../../l/x", 3, "too, called /l/x there"),
+    ],
+)
+def test_a_file_that_would_be_written_in_two_ways_is_refused(
+    folder: Path, file: str, keep: int, said: str
+) -> None:
+    """By other settings or by another name of it."""
+    found = problems(folder, LOGGED.format("a", "/l/x", 3) + LOGGED.format("b", file, keep))
+    assert len(found) == 1
+    assert "service.b.stdout: " in found[0]
+    assert f"{said}; write both alike, or name another file" in found[0]
+
+
 def test_instances_know_their_number(folder: Path) -> None:
     """Each is a service of its own; a request for another number goes before the file's."""
     text = '[service.w]\ncommand = "p ${REAPERD_INSTANCE} ${SERVICE}"\ninstances = 2\n'

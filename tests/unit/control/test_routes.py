@@ -4,13 +4,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.control.access import NEEDS, Right, right_of
-from reaperd.control.routes import ROUTES, Request, resolve
-from reaperd.control.words import Answer, Ask
+from reaperd.config.spec import Control, Grant, Scope
+from reaperd.control.access import Access, Right
+from reaperd.control.routes import ROUTES, Request, Route, resolve
+from reaperd.control.words import Answer, Ask, Caller, Remote
 from reaperd.kernel.credentials import Peer
 
 OWNER = 1000
 ME = Peer(7, OWNER, OWNER)
+READER, OPERATOR, ADMIN, STRANGER = (Peer(1, uid, 50) for uid in (1001, 1002, 1003, 1004))
+CONTROL = Control(
+    read=(Grant("@seers", gid=60), Grant("reader", uid=1001)),
+    operate=(Grant("operator", uid=1002), Grant("reader", uid=0)),
+    admin=(Grant("admin", uid=1003), Grant("@wheel", gid=61)),
+)
+
+
+class Book:
+    """Tokens that a test knows."""
+
+    def right_of(self, presented: bytes) -> Right:
+        """Return the right that the token names."""
+        return {b"r": Right.READ, b"o": Right.OPERATE, b"a": Right.ADMIN}.get(presented, Right.NONE)
+
+
+ACCESS = Access(CONTROL, Book(), OWNER)
 
 
 def asked(method: str, target: str, body: object = None) -> Ask:
@@ -20,10 +38,12 @@ def asked(method: str, target: str, body: object = None) -> Ask:
     return found
 
 
-def answered(method: str, target: str, body: object = None, peer: Peer = ME) -> Ask | Answer:
+def answered(
+    method: str, target: str, body: object = None, caller: Caller = ME, **headers: str
+) -> Ask | Answer:
     """Return what a request comes to."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    return resolve(Request(method, target, raw, peer), OWNER)
+    return resolve(Request(method, target, raw, caller, headers), ACCESS)
 
 
 def refused(method: str, target: str, body: object = None) -> tuple[int, str, str | None]:
@@ -174,34 +194,128 @@ def test_no_such_path(target: str) -> None:
     assert refused("GET", target)[0] in {400, 404}
 
 
-def test_each_route_by_each_right() -> None:
-    """Root and the daemon's own user may go everywhere, everybody else nowhere, known path or not."""
-    for route in ROUTES:
-        target = route.path.replace("{name}", "web")
-        given = {"names": ["web"], "instances": 2}
-        body = {key: value for key, value in given.items() if key in route.body} or None
-        for uid in (0, OWNER):
-            found = answered(route.method, target, body, Peer(1, uid, uid))
-            assert isinstance(found, Ask) or found.status == 200, (route, uid)
-        found = answered(route.method, target, body, Peer(1, 1001, OWNER))
+def by(route: Route, caller: Caller, **headers: str) -> Ask | Answer:
+    """Return what a good request through a route comes to."""
+    given = {"names": ["web"], "instances": 2, "signal": "HUP"}
+    body = {key: value for key, value in given.items() if key in route.body} or None
+    return answered(route.method, route.path.replace("{name}", "web"), body, caller, **headers)
+
+
+def is_let_in(found: Ask | Answer) -> bool:
+    """Tell whether a request was not refused."""
+    return isinstance(found, Ask) or found.status == 200
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_each_route_by_each_right(route: Route) -> None:
+    """Each takes those whose right reaches, and tells the others which they lack and how it is given."""
+    callers: list[tuple[Caller, Right]] = [
+        (Peer(1, 0, 0), Right.ADMIN),
+        (Peer(1, OWNER, 7), Right.ADMIN),
+        (ADMIN, Right.ADMIN),
+        (Peer(1, 1005, 61), Right.ADMIN),
+        (Peer(1, 1001, 50, (61, 60)), Right.ADMIN),
+        (OPERATOR, Right.OPERATE),
+        (READER, Right.READ),
+        (Peer(1, 1005, 50, (60,)), Right.READ),
+        (STRANGER, Right.NONE),
+    ]
+    for caller, right in callers:
+        found = by(route, caller)
+        assert is_let_in(found) == (right >= route.need), (caller, right)
+        if isinstance(found, Answer) and right < route.need:
+            error = found.body["error"]
+            assert isinstance(error, dict)
+            assert found.status == 403
+            needed = Right.READ if right is Right.NONE else route.need
+            assert f'that takes the right "{needed.word}"' in error["message"]
+            assert f"daemon.control.{needed.word}" in error["hint"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_each_route_by_each_token(route: Route) -> None:
+    """Over TCP it is the token that gives the right; without one nobody is let in anywhere."""
+    caller = Remote("127.0.0.1:5")
+    for token, right in (("r", Right.READ), ("o", Right.OPERATE), ("a", Right.ADMIN)):
+        found = by(route, caller, host="127.0.0.1:9", authorization=f"bearer  {token}")
+        assert is_let_in(found) == (right >= route.need)
+        assert isinstance(found, Ask) or found.status in {200, 403}
+    for authorization in (
+        {},
+        {"authorization": "Bearer x"},
+        {"authorization": "Basic r"},
+        {"authorization": ""},
+    ):
+        refused_one = by(route, caller, host="localhost", **authorization)
+        assert isinstance(refused_one, Answer)
+        assert refused_one.status == 401
+        assert dict(refused_one.headers)["WWW-Authenticate"].startswith('Bearer realm="reaperd"')
+
+
+def test_a_stranger_does_not_learn_which_paths_there_are() -> None:
+    """Nor does one without a token."""
+    for caller, status in ((STRANGER, 403), (Remote("h:1"), 401)):
+        found = answered("GET", "/nowhere", None, caller, host="localhost")
         assert isinstance(found, Answer)
-        assert found.status == 403, route
-    stranger = answered("GET", "/nowhere", None, Peer(1, 1001, 1001))
-    assert isinstance(stranger, Answer)
-    assert stranger.status == 403
+        assert found.status == status
 
 
-def test_rights_are_ordered() -> None:
-    """Reading needs least and ending the daemon most."""
-    assert NEEDS["status"] < NEEDS["stop"] < NEEDS["shutdown"]
-    assert right_of(Peer(1, 0, 0), OWNER) is Right.ADMIN
-    assert right_of(Peer(1, 12, 12), OWNER) is Right.NONE
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9000", 200),
+        ("[::1]:9000", 200),
+        ("localhost", 200),
+        ("LOCALHOST:1", 200),
+        ("evil.example:9000", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("evil@127.0.0.1", 421),
+        ("[::1", 421),
+        ("", 421),
+        ("a/b", 421),
+    ],
+)
+def test_over_tcp_no_web_page_gets_an_answer(host: str, status: int) -> None:
+    """Whatever name it let point to us, and with a right token too; over the Unix socket none could come."""
+    for headers, expected in (({}, status), ({"origin": "http://x"}, 403)):
+        found = answered(
+            "GET", "/healthz", None, Remote("h:1"), host=host, authorization="Bearer a", **headers
+        )
+        assert isinstance(found, Answer)
+        assert found.status == expected
+    assert is_let_in(answered("GET", "/healthz", None, ME, host=host, origin="http://x"))
+
+
+def test_root_and_the_owner_keep_every_right() -> None:
+    """Whatever the configuration says of them."""
+    access = Access(Control(read=(Grant("root", uid=0), Grant("me", uid=OWNER))), None, OWNER)
+    assert access.of_peer(Peer(1, 0, 5)) is access.of_peer(ME) is Right.ADMIN
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"signal": "NOSUCH"}, {"signal": True}, {"signal": "HUP", "scope": "all"}, {"signal": 0}]
+)
+def test_a_signal_needs_one_that_there_is(given: dict[str, object]) -> None:
+    """And someone to get it."""
+    assert refused("POST", "/v1/services/web/signal", given)[0] == 400
+    assert refused("POST", "/v1/signal", {"names": ["web"], **given})[0] == 400
+
+
+def test_a_signal_is_understood() -> None:
+    """By name or number, in body or query; it is for the main process unless told otherwise."""
+    for found in (
+        asked("POST", "/v1/services/web/signal?signal=SIGHUP"),
+        asked("POST", "/v1/signal", {"names": ["web"], "signal": 1}),
+        asked("POST", "/v1/signal?signal=1", {"names": ["web"], "scope": "main"}),
+    ):
+        assert (found.verb, found.names, found.signal, found.scope) == ("signal", ("web",), 1, Scope.MAIN)
+    assert asked("POST", "/v1/services/web/signal?signal=9&scope=tree").scope is Scope.TREE
 
 
 @given(method=st.text(max_size=8), target=st.text(max_size=60), body=st.binary(max_size=60))
 def test_any_request_has_an_answer(method: str, target: str, body: bytes) -> None:
     """Whatever comes, it is understood or refused; nothing is raised."""
-    assert isinstance(resolve(Request(method, target, body, ME), OWNER), Ask | Answer)
+    assert isinstance(resolve(Request(method, target, body, ME), ACCESS), Ask | Answer)
 
 
 @given(
@@ -210,4 +324,4 @@ def test_any_request_has_an_answer(method: str, target: str, body: bytes) -> Non
 def test_nearly_right_requests_have_an_answer(target: str, body: bytes) -> None:
     """Requests that are nearly right are understood or refused too."""
     for method in ("GET", "POST"):
-        assert isinstance(resolve(Request(method, target, body, ME), OWNER), Ask | Answer)
+        assert isinstance(resolve(Request(method, target, body, ME), ACCESS), Ask | Answer)

@@ -8,7 +8,7 @@ import pytest
 from reaperd.children.child import StageFailed
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import Backoff, Config, DaemonSpec, Every, Restart, Schedule, ServiceSpec, Stop
-from reaperd.control.words import Ask
+from reaperd.control.words import Answer, Ask
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel.credentials import Peer
 from reaperd.loop.poller import Poller
@@ -348,7 +348,7 @@ def test_an_ask_in_the_turn_in_which_a_service_goes(machine: Machine) -> None:
     machine.children.dies(machine.main(), 15)
     machine.supervisor.collect_exits()
     answer = verbs.ask(1, Ask("restart", ("web",), wait=True, peer=Peer(1, 0, 0)))
-    assert answer is not None
+    assert isinstance(answer, Answer)
     assert answer.status == 404
 
 

@@ -1,0 +1,79 @@
+"""reaperd events: what the daemon did, and goes on doing."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.logs import since
+from reaperd.cli.render import cell, put
+from reaperd.errors import Exit
+
+Item = Mapping[str, Any]  # Any: JSON
+_OWN: Final = frozenset({"seq", "time", "level", "event", "service"})
+_MARKS: Final = {"warning": "warning ", "error": "error "}
+
+
+@click.command(
+    cls=Command,
+    exits="0: shown. 4: there is no such service. 69: no daemon, or it ended.",
+    examples=("reaperd events", "reaperd events -f web 'worker:*'", "reaperd events --since 10m --json"),
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, after the last ten.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many.")
+@click.option("--since", "since_text", metavar="T", help="Only what is not older: a time, or how long ago.")
+@json_option
+@socket_option
+def events(  # noqa: PLR0913 - one for each option
+    names: tuple[str, ...],
+    *,
+    follow: bool,
+    lines: int | None,
+    since_text: str | None,
+    as_json: bool,
+    socket: Path | None,
+) -> int:
+    """Show what the daemon did of late: starts, exits, orphans, reloads and all else that its log can tell.
+
+    The daemon keeps the last thousand or so, whatever its log writes. With names only what is about these
+    services is shown. With --json each line is an object, the first one naming the schema.
+    """
+    moment = None if since_text is None else _moment(since_text)
+    for line in client(socket).lines("events", names, follow=follow, since=moment, last=lines):
+        if as_json:
+            put(line.decode(errors="replace") + "\n")
+        else:
+            item = json.loads(line)
+            if "event" in item:
+                put(_line(item))
+        if follow and sys.stdout is not None:
+            sys.stdout.flush()
+    return Exit.OK
+
+
+def _moment(text: str) -> str:
+    try:
+        return datetime.fromtimestamp(since(text, time.time()), UTC).isoformat()
+    except (ValueError, OverflowError) as error:
+        problem = 'write it like "10m" or "2026-11-20T16:00:00Z"'
+        raise click.BadParameter(problem, param_hint="--since") from error
+
+
+def _line(item: Item) -> str:
+    if item.get("event") == "events.lost":
+        return f"... {cell(item.get('lost'))} events are not kept any more\n"
+    at = datetime.fromisoformat(str(item.get("time"))).astimezone()
+    rest = " ".join(
+        f"{key}={cell(value)}" for key, value in item.items() if key not in _OWN and value is not None
+    )
+    level = _MARKS.get(str(item.get("level")), "")
+    service = cell(item["service"]) if item.get("service") is not None else ""
+    words = (f"{at:%Y-%m-%d %H:%M:%S}", f"{level}{cell(item.get('event'))}", service, rest)
+    return " ".join(word for word in words if word) + "\n"
