@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from reaperd.config.keys import DAEMON, SERVICE, USE
 from reaperd.config.outputs import FILE
 from reaperd.config.table import Key
 from tests.support.daemons import daemon, service
-from tests.support.processes import ROOT, need_root, system_python
+from tests.support.processes import ROOT, need_root, system_python, wait_until
 
 # Writes what a program finds itself to be, into the file that it is given.
 MIRROR: Final = """
@@ -165,6 +166,42 @@ def test_starts_of_long_ago_do_not_count_for_the_limit(tmp_path: Path) -> None:
         assert running.events("service.failed") == []
 
 
+def test_a_stop_takes_as_long_as_it_may(tmp_path: Path) -> None:
+    """And no longer, where the service is deaf."""
+    deaf = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+    text = service("web", deaf, ready={"log": "up"}, stop={"timeout": "50ms"})
+    with daemon(tmp_path, text) as running:
+        running.event("service.running")
+        running.ask("stop", "web")
+        moments = [running.event(f"service.{each}")["time"] for each in ("stopping", "killing")]
+        asked, killed = map(datetime.fromisoformat, moments)
+        assert (killed - asked).total_seconds() < 5
+
+
+def test_a_narrow_scope_leaves_the_others_to_the_main_process(tmp_path: Path) -> None:
+    """They get no signal as long as it lives; here it ends them itself."""
+    said = tmp_path / "said"
+    loop = "while :; do sleep 0.05; done"
+    script = (
+        f"(trap 'echo child >>{said}' TERM; echo up; {loop}) & child=$!; "
+        f"trap 'echo main >>{said}; sleep 0.2; kill -KILL $child; exit 0' TERM; {loop}"
+    )
+    with daemon(tmp_path, service("web", script, ready={"log": "up"}, stop={"scope": "main"})) as running:
+        running.event("service.running")
+        running.ask("stop", "web")
+        assert said.read_text() == "main\n"
+
+
+def test_a_line_is_cut_where_that_is_said(tmp_path: Path) -> None:
+    """After so many bytes, in the file."""
+    file = tmp_path / "log"
+    text = service("web", f"echo {'x' * 200}", oneshot=True, stdout={"file": str(file), "max_line": "80B"})
+    with daemon(tmp_path, text) as running:
+        running.event("service.finished")
+        wait_until(lambda: "x" * 70 in file.read_text(), "the line to be written")
+        assert "x" * 81 not in file.read_text()
+
+
 def test_no_run_has_a_cgroup_of_its_own_where_that_is_said(tmp_path: Path) -> None:
     """It stays in the daemon's, while by default it has one wherever the machine allows it."""
     places = []
@@ -274,24 +311,24 @@ PROVED_BY: Final[dict[str, str]] = {
     "health.exec": f"{HEALTH}::test_failures_in_a_row_restart_the_service",
     "health.interval": f"{HEALTH}::test_failures_in_a_row_restart_the_service",
     "health.timeout": f"{HEALTH}::test_a_check_that_hangs_is_a_failure",
-    "health.failures": f"{HEALTH}::test_failures_in_a_row_restart_the_service",
+    "health.failures": f"{HEALTH}::test_who_only_wants_to_know_is_told_once_each_way",
     "health.action": f"{HEALTH}::test_who_only_wants_to_know_is_told_once_each_way",
     "stop.signal": f"{LIFE}::test_the_configured_stop_signal_is_sent",
-    "stop.timeout": f"{LIFE}::test_a_service_that_ignores_sigterm_is_killed_at_its_deadline",
+    "stop.timeout": f"{HERE}::test_a_stop_takes_as_long_as_it_may",
     "stop.command": f"{HELPERS}::test_a_stop_command_stops_in_place_of_the_signal",
-    "stop.scope": "process/test_reload.py::test_what_is_decided_later_needs_no_restart",
+    "stop.scope": f"{HERE}::test_a_narrow_scope_leaves_the_others_to_the_main_process",
     "reload.signal": f"{HELPERS}::test_a_service_is_asked_to_reload_by_signal_or_by_command",
     "reload.command": f"{HELPERS}::test_a_service_is_asked_to_reload_by_signal_or_by_command",
     "essential": f"{ENDS}::test_its_end_ends_the_daemon_with_its_status",
     **{f"limits.{name}": f"{HERE}::test_each_limit_is_set" for name in LIMITS},
-    "stdout": f"{ENDS}::test_outputs_go_where_they_are_sent",
+    "stdout": f"{FILES}::test_nothing_is_lost_across_restarts_and_reloads",
     "stderr": f"{ENDS}::test_outputs_go_where_they_are_sent",
     "stdout.file": f"{FILES}::test_nothing_is_lost_across_restarts_and_reloads",
     "stdout.max_size": f"{FILES}::test_no_more_than_so_many_old_files_are_kept",
     "stdout.max_age": f"{FILES}::test_an_old_file_is_set_aside_for_its_age",
     "stdout.keep": f"{FILES}::test_no_more_than_so_many_old_files_are_kept",
     "stdout.compress": "process/test_logs.py::test_the_rotated_set_is_shown_as_one",
-    "stdout.max_line": f"{FILES}::test_binary_output_does_no_harm",
+    "stdout.max_line": f"{HERE}::test_a_line_is_cut_where_that_is_said",
     "stdout.buffer": f"{FILES}::test_what_a_full_disk_drops_is_counted_and_marked",
     "on_failure": f"{HELPERS}::test_hooks_are_told_of_the_end",
     "on_exit": f"{HELPERS}::test_hooks_are_told_of_the_end",
