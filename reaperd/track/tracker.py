@@ -15,9 +15,11 @@ hear of afterwards. Without it, the tree is walked, which costs nothing for stra
 swept who was only missed, it is looked at by its number.
 """
 
+import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -44,6 +46,18 @@ def connect(*, wanted: bool) -> tuple[Connector | None, str | None]:
         return Connector(), None
     except KernelError as error:
         return None, error.message
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let nothing look for cycles meanwhile: a look makes ten thousand records at once, and no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Source(Enum):
@@ -247,11 +261,12 @@ class Tracker:
         """
         began_ns = time.monotonic_ns()
         self._looked_ns = began_ns
-        seen = self._look()
-        self.tell(self.table.snapshot(seen))
-        for one in seen:
-            if one.is_zombie:
-                self._bury(one)
+        with _without_collections():
+            seen = self._look()
+            self.tell(self.table.snapshot(seen))
+            for one in seen:
+                if one.is_zombie:
+                    self._bury(one)
         self._is_dirty = False
         self._looks += 1
         self._replay.settled_ns = time.monotonic_ns()
