@@ -34,6 +34,7 @@ def collect(supervisor: Supervisor, world: World, told: Told, census: Census, st
         clients=census.present,
         refusals=census.refusals,
         slow_clients=census.slow,
+        zombies=tuple(supervisor.zombies.rows()),
         unmeasured=running - sum(service.processes is not None for service in services),
     )
 

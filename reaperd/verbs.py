@@ -129,8 +129,9 @@ class Verbs:
         if ask.verb == "why":
             rows = [why.row(service, wishes, timers, now_ns) for service in services]
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
-        self._supervisor.zombies.count_now(services)
-        rows = status.rows(services, wishes.gates, timers, now_ns)
+        tallies = self._world.children.tally(service.run_id for service in services if service.run_id)
+        self._supervisor.zombies.count_now(services, tallies)
+        rows = status.rows(services, wishes.gates, timers, now_ns, tallies)
         standing = self._world.children.tracker.standing()
         more = {
             "unclaimed": self._world.children.unclaimed(),

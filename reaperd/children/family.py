@@ -189,17 +189,10 @@ class Family:
         kin = self._kin.get(run_id)
         return [] if kin is None else list(_alive(self._walk(run_id, kin)))
 
-    def count_zombies(self, run_id: str, most: int) -> tuple[int, int]:
-        """Count the zombies in a run's tree but for our own children, which we reap; and who was read."""
+    def tops(self, run_id: str) -> list[int]:
+        """Return our children that belong to a run: all of it is they and what is below them."""
         kin = self._kin.get(run_id)
-        count = read = 0
-        for pid in kin.children if kin is not None else ():
-            if read >= most:
-                break
-            below = procfs.descendants(pid, most=most - read)
-            read += 1 + len(below)
-            count += sum(stat.is_zombie and not stat.is_dead_leader for stat in below)
-        return count, read
+        return [] if kin is None else list(kin.children)
 
     def unclaimed(self) -> list[int]:
         """Return the pids of orphans that belong to no run."""
@@ -225,7 +218,7 @@ class Family:
         self.tracker.tell(table.observe(look.of_stat(top)))
         process = table.at(top.pid, top.start_time)
         if process is not None:
-            self.tracker.tell(table.observe_subtree(table.key(process), map(look.of_stat, below)))
+            self.tracker.observe_below(process, list(map(look.of_stat, below)))
 
     def _add(self, run_id: str | None, pid: int, numbers: tuple[int, int]) -> None:
         self._run_of[pid] = run_id

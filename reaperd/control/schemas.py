@@ -42,6 +42,7 @@ _ROW: Final = _object(
         "next": _TIME_OR_NULL,
         "log_files": _object({"stdout": _TEXT_OR_NULL, "stderr": _TEXT_OR_NULL}),
         "dropped": _COUNT,
+        "zombies": _COUNT_OR_NULL,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
     }
@@ -63,6 +64,14 @@ _CHANGE: Final = _object(
     {"ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL},
 )
 _PIDS: Final[Schema] = {"type": "array", "items": {"type": "integer"}}
+_LOOKS: Final[Schema] = {
+    "type": ["object", "null"],
+    "properties": {
+        "every": {"type": "number"},
+        "remedy": {"enum": ["report", "nudge", "inject"]},
+    },
+    "required": ["every", "remedy"],
+}
 _FIRST: Final = _object(
     {"schema": {"const": "reaperd.events/1"}, "kind": {"const": "daemon"}, "next": {"type": "integer"}}
 )
@@ -111,7 +120,9 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "health": _object({"schema": {"const": "reaperd.health/1"}, "ok": {"const": True}}),
     "openapi": _object({"openapi": _TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}),
     "status": _answer(
-        "reaperd.status/1", _ROW, {"unclaimed": _PIDS, "problems": _TEXTS, "tracking": _TRACKING}
+        "reaperd.status/1",
+        _ROW,
+        {"unclaimed": _PIDS, "problems": _TEXTS, "zombie_looks": _LOOKS, "tracking": _TRACKING},
     ),
     "why": _answer("reaperd.why/1", _REASON),
     "action": _answer("reaperd.action/1", _OUTCOME),

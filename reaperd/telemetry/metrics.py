@@ -49,6 +49,7 @@ class Facts:
     refusals: Mapping[str, int] = field(default_factory=dict)  # by the code of the refusal
     slow_clients: int = 0
     unmeasured: int = 0
+    zombies: tuple[tuple[str, str, int], ...] = ()  # that stay, by service and name of the parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ def _exits(facts: Facts) -> Iterator[Sample]:
         yield {"service": service, "cause": cause, "status": status}, number
 
 
+def _zombies(facts: Facts) -> Iterator[Sample]:
+    for service, parent, number in facts.zombies:
+        yield {"service": service, "parent": parent}, number
+
+
 TABLE: Final[tuple[Metric, ...]] = (
     Metric("reaperd_build", "info", "Which reaperd this is.", lambda f: (({"version": f.version}, 1),)),
     Metric("reaperd_uptime_seconds", "gauge", "Since when it runs.", _one(lambda f: f.uptime_s), "seconds"),
@@ -120,6 +126,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric(
         "reaperd_service_dropped_lines", "counter", "Lines that no sink took.", _each(lambda s: s.dropped)
     ),
+    Metric("reaperd_service_zombies", "gauge", "Zombies that stay, as of the latest look.", _zombies),
     Metric("reaperd_zombies_reaped", "counter", "Children that were reaped.", _by("was", lambda f: f.reaped)),
     Metric("reaperd_orphans_adopted", "counter", "Processes whose parents ended.", _one(lambda f: f.adopted)),
     Metric("reaperd_unclaimed", "gauge", "Adopted processes of no service.", _one(lambda f: f.unclaimed)),

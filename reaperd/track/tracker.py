@@ -272,6 +272,13 @@ class Tracker:
         self._replay.settled_ns = time.monotonic_ns()
         self._look_ns = self._replay.settled_ns - began_ns
 
+    def observe_below(self, top: Process, seen: list[Seen]) -> None:
+        """Bring to the model what a walk showed of those below `top`; nobody goes who was only missed."""
+        found = {one.pid for one in seen}
+        missed = (each.pid for each in self.table.descendants(top) if each.pid not in found)
+        look_below = [*seen, *filter(None, map(look.read, missed))]
+        self.tell(self.table.observe_subtree(self.table.key(top), look_below))
+
     def _look(self) -> list[Seen]:
         if self._scope is Track.ALL or self._connector is not None:
             return list(look.everybody())

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -131,3 +132,19 @@ def test_looks_for_zombies_are_the_only_thing_that_is_waited_for(tmp_path: Path)
     polls = [found for call in calls if (found := _POLL.match(call))]
     assert len(polls) == 1, calls
     assert 500_000 < int(polls[0][1]) <= 600_000, calls
+
+
+def test_a_manager_that_wants_no_watchdog_wakes_nobody(tmp_path: Path) -> None:
+    """The line of status is told when it changes, and nothing is timed for it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        services = {"web": sleeper(backoff={"reset_after": "1ms"})}
+        with daemon(tmp_path, services, environment=environment) as reaperd:
+            reaperd.wait_for("service.running", service="web")
+            while b"1 running" not in manager.recv(4096):
+                pass
+            wait_until(lambda: reaperd.status("web")["uptime"] > 0.1, "the timers to be over")
+            calls = _between_two_requests(reaperd, tmp_path / "trace")
+    polls = [found[1] for call in calls if (found := _POLL.match(call))]
+    assert polls == ["-1"], calls

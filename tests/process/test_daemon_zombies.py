@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from reaperd.control.client import Client
 from reaperd.kernel import procfs
 from tests.support.daemons import Running, daemon, service
 from tests.support.processes import ROOT, owned, state_of, wait_until
@@ -51,6 +52,8 @@ def test_zombies_that_stay_are_an_event_and_a_column(tmp_path: Path) -> None:
         answer = running.ask("status")
         assert {item["name"]: item["zombies"] for item in answer["items"]} == {"leak": 3, "clean": 0}
         assert answer["zombie_looks"] == {"every": 1.0, "remedy": "report"}
+        labels = f'{{service="leak",parent="{told["name"]}"}}'
+        assert f"reaperd_service_zombies{labels} 3\n" in Client(running._socket).text("metrics")
         shown = _shown(running)
         assert "ZOMBIES" in shown
         assert "zombies are looked for every 1s: report" in shown

@@ -2,16 +2,19 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from reaperd.zombies.explain import TRANSIT_S
+from reaperd.zombies.careless import TRANSIT_S
 from reaperd.zombies.specimens import specimen
 from tests.support.processes import ROOT, call_in_pid_namespace, need_program, need_root, owned, wait_readable
 
@@ -94,6 +97,30 @@ def test_watching_says_more_each_time() -> None:
         assert process.wait(20) == 130
     assert lines[0] == {"schema": "reaperd.zombies.watch/1"}
     assert all(isinstance(line["count"], int) for line in lines[1:])
+
+
+def test_on_a_terminal_each_look_is_drawn_over_the_one_before() -> None:
+    """Up by the lines that were drawn, and erased; Ctrl-C leaves the last look, and no word of its own."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    words = [*COMMAND, "--watch", "10ms"]
+    with owned(words, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        while said.count(b" zombies\r\n") < 3:
+            wait_readable(ours)
+            said += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # EIO: everybody has left the terminal
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        assert process.wait(20) == 130
+    os.close(ours)
+    first, *others = said.decode().split("\x1b[J")
+    lines = [re.sub(r"\x1b\[\d+F$", "", look).count("\r\n") for look in (first, *others)]
+    assert [int(n) for n in re.findall(r"\x1b\[(\d+)F", said.decode())] == lines[:-1]
+    assert b"Traceback" not in said
+    assert said.endswith(b"\r\n")
 
 
 def test_where_it_could_not_look_monitoring_says_unknown() -> None:

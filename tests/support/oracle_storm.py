@@ -190,7 +190,9 @@ class Director:
             return
         for top in tops:
             self.tracker.tell(self.table.observe(top))
-            self.tracker.tell(self.table.observe_subtree(top.key, _below(top, seen)))
+            process = self.table.at(top.pid, top.start_time)
+            if process is not None:
+                self.tracker.observe_below(process, _below(top, seen))
 
     def _grandparents(self) -> list[int]:
         """Return who has grandchildren in the table: these may have gone to somebody above."""
