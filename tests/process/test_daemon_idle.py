@@ -48,7 +48,8 @@ def _between_two_requests(reaperd: Daemon, trace: Path) -> list[str]:
     calls = _calls(trace)
     second = _accepts(calls)[2]  # each request has two: one that takes it, one that finds no other
     last_close = max(index for index in range(second) if calls[index].startswith("epoll_ctl("))
-    return calls[last_close + 1 : second]
+    rest = calls[last_close + 1 : second]
+    return rest[1:] if rest[0].startswith("close(") else rest  # of the first request's connection
 
 
 def _calls(trace: Path) -> list[str]:
