@@ -22,6 +22,7 @@ from reaperd.supervise import reload, status, tracking, why
 from reaperd.supervise.settled import is_well
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
+from reaperd.supervise.tidings import Tidings
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
 from reaperd.telemetry.events import Event, Ring
@@ -42,6 +43,7 @@ class Verbs:
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
         doors: where clients come in; set at the same time.
         ring: the events so far; set at the same time.
+        tidings: what changes among processes.
         facts: collects what metrics are made of; set at the same time.
         reloads: how often the files were read again.
         refused: whether they could not be followed the last time.
@@ -53,6 +55,7 @@ class Verbs:
         self.doors: Doors | None = None
         self.facts: Callable[[], Facts] = _no_facts
         self.ring = Ring()
+        self.tidings = Tidings(world.children.tracker)
         self.reloads = 0
         self.refused = False
         self._supervisor = supervisor
@@ -151,6 +154,10 @@ class Verbs:
         return None if claim is None else self._supervisor.name_of(claim.run_id)
 
     def _narrate(self, ask: Ask) -> Answer | Feed:
+        if ask.window.of_kernel:
+            self.tidings.keep()
+            everything = narration.everything
+            return narration.following(self.tidings.ring, ask.window, everything, self._world.wall() / 1e9)
         names = self._named(ask)
         if isinstance(names, Answer):
             return names

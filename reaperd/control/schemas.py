@@ -73,7 +73,11 @@ _LOOKS: Final[Schema] = {
     "required": ["every", "remedy"],
 }
 _FIRST: Final = _object(
-    {"schema": {"const": "reaperd.events/1"}, "kind": {"const": "daemon"}, "next": {"type": "integer"}}
+    {
+        "schema": {"const": "reaperd.events/1"},
+        "kind": {"enum": ["daemon", "kernel"]},
+        "next": {"type": "integer"},
+    }
 )
 _EVENT: Final = _object(
     {"seq": _COUNT, "time": _TIME, "level": {"enum": ["info", "warning", "error"]}, "event": _TEXT}
