@@ -3,11 +3,12 @@
 from typing import Any
 
 from reaperd.config.spec import SECOND_NS, ServiceSpec, Zombies
+from reaperd.policy.words import Run
 from reaperd.supervise.litter import MOST_TRIES, Litter
 from reaperd.supervise.service import Service
 
-WEB = Service(ServiceSpec("web", ("web",)))
-DB = Service(ServiceSpec("db", ("db",)))
+WEB = Service(ServiceSpec("web", ("web",)), Run())
+DB = Service(ServiceSpec("db", ("db",)), Run())
 AGE = Zombies(age_ns=30 * SECOND_NS)
 OF = {10: WEB, 11: DB}
 
