@@ -82,6 +82,21 @@ def test_forms_exclude_each_other() -> None:
     assert _run("--tree", "--by", "user")[0] == 2
     assert _run("--output", "x")[0] == 2
     assert _run("--older-than", "soon")[0] == 2
+    assert _run("--watch", "0")[0] == 2
+    assert _run("--prometheus", "--json")[0] == 2
+    assert _run("--warn", "1", "--json")[0] == 2
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    """Neither a device nor a directory, nor what has no name; each is left as it was."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for output in (pipe, tmp_path, Path("/")):
+        status, _, problem = _run("--prometheus", "--output", str(output))
+        assert status == 1
+        assert problem.startswith(f"reaperd: cannot write {output}: it is no regular file\nhint: ")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_watching_says_more_each_time() -> None:
