@@ -110,7 +110,7 @@ def test_a_running_daemon_is_found(tmp_path: Path) -> None:
         found = items(doctor("--json", "--socket", str(tmp_path / "c.sock")))
         assert (found["daemon"]["verdict"], found["daemon"]["detail"]) == (
             "yes",
-            "it answers, and has 1 service",
+            "it answers, and has 1 service; nothing wakes it up to look for zombies",
         )
         assert f"process {running.pid} of user {os.geteuid()} listens" in found["socket"]["detail"]
 
