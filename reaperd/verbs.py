@@ -137,6 +137,7 @@ class Verbs:
         rows = status.rows(services, wishes.gates, timers, now_ns, tallies)
         standing = self._world.children.tracker.standing()
         more = {
+            "version": __version__,
             "unclaimed": self._world.children.unclaimed(),
             "zombie_looks": self._supervisor.zombies.looks(),
             "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),

@@ -45,6 +45,7 @@ _ROW: Final = _object(
         "zombies": _COUNT_OR_NULL,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
+        "memory": _COUNT_OR_NULL,
     }
 )
 _OUTCOME: Final = _object({"name": _TEXT, "ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL})
@@ -126,7 +127,13 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "status": _answer(
         "reaperd.status/1",
         _ROW,
-        {"unclaimed": _PIDS, "problems": _TEXTS, "zombie_looks": _LOOKS, "tracking": _TRACKING},
+        {
+            "version": _TEXT,
+            "unclaimed": _PIDS,
+            "problems": _TEXTS,
+            "zombie_looks": _LOOKS,
+            "tracking": _TRACKING,
+        },
     ),
     "why": _answer("reaperd.why/1", _REASON),
     "action": _answer("reaperd.action/1", _OUTCOME),
