@@ -210,7 +210,9 @@ def _metrics(found: "Scan", output: Path | None) -> None:
 
     text = exposition(found, time.time())
     if output is None:
-        put(text)
+        # In the format itself a name may have anything but a line's end; a terminal would obey it.
+        is_seen = stdout_screen().width is not None
+        put("\n".join(map(printable, text.split("\n"))) if is_seen else text)
         return
     if output.name == "" or (output.exists() and not output.is_file()):
         raise ReaperdError(
