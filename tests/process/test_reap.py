@@ -121,7 +121,7 @@ def test_without_consent_nothing_is_injected() -> None:
         (pid,) = roles["zombie"]
         status, (item,) = reap(str(pid))
         assert (status, item["gone"], item["tried"]) == (1, False, [])
-        assert "--yes" in item["hint"]
+        assert "reap --parent" in item["hint"]
         status, (item,) = reap(str(pid), "--yes")
         assert (status, item["gone"], item["by"]) == (0, True, "inject")
 
