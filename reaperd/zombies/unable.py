@@ -51,7 +51,7 @@ def _holds_up(zombie: ZombieFacts) -> Cause | None:
         "holds-up-namespace",
         "It keeps a container from ending: the container's init has ended, and waits for it to be collected.",
         f"process {zombie.held_up} sleeps in zap_pid_ns_processes; the parent is outside of the container",
-        f"its parent has to collect it: reaperd reap {zombie.pid} --yes; or end the parent: kill {zombie.ppid}",
+        f"let its parent collect it: reaperd reap {zombie.pid} --yes; or end that: kill {zombie.ppid}",
     )
 
 
