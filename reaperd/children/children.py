@@ -140,8 +140,9 @@ class Children:
         """
 
         def register(pid: int, pidfd: int) -> None:
-            self.reaper.know(pid, pidfd)
-            self._family.born(run_id, pid)
+            self.reaper.know(pid, pidfd)  # alone may fail: what it took over is closed by nobody else
+            with self._reserve:
+                self._family.born(run_id, pid)
             self._mains[pid] = run_id
 
         plan = make_plan(spec, run_id, self._inherited, self._identity(spec), descriptors)

@@ -27,9 +27,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reaperd.children.plan import MARKER
+from reaperd.errors import KernelError
 from reaperd.kernel import procfs
 from reaperd.kernel.procfs import Stat
-from reaperd.model import Change, Forked, Process
+from reaperd.model import Change, Forked, Process, Seen
 from reaperd.track import look
 from reaperd.track.tracker import Tracker
 
@@ -83,8 +84,7 @@ class Family:
         """Note the main process of a new run; it leads the session and group of its own pid."""
         self._kin[run_id] = _Kin()
         table = self.tracker.table
-        child = look.read(pid)  # with its start time: an earlier one with this pid may not be known as gone
-        self.tracker.tell(table.forked(table.home, pid if child is None else child))
+        self.tracker.tell(table.forked(table.home, _seen(pid) or pid))
         self.tracker.tell(table.session_changed(pid, pid))
         self._add(run_id, pid, (pid, pid))
         # The session may outlive its leader, so this number stays with the run to its end.
@@ -285,6 +285,17 @@ def _may_be_in_exec(pid: int) -> bool:
     if stat is None or stat.state in GONE:
         return False
     return not procfs.read_cmdline(pid) or bool(procfs.read_environ(pid))
+
+
+def _seen(pid: int) -> Seen | None:
+    """Look at a new child for its start time: an earlier one with its pid may not be known as gone.
+
+    Without a descriptor to look with, it is known by its pid alone. A child that runs has to be known.
+    """
+    try:
+        return look.read(pid)
+    except KernelError:
+        return None
 
 
 def _alive(stats: Iterable[Stat]) -> Iterator[Stat]:
