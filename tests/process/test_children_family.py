@@ -294,7 +294,7 @@ def test_runs_leave_no_descriptor_behind() -> None:
 
 
 def _full_tables() -> Any:
-    """Start children with ever more free descriptors; return what is known of those that failed, and worked."""
+    """Start children with ever more free descriptors; return what is known of who failed, and who worked."""
     play = Play()
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     failed: list[tuple[int, list[int], list[int]]] = []
@@ -323,5 +323,5 @@ def _full_tables() -> Any:
 
 
 def test_a_start_with_a_full_table_works_or_leaves_nothing() -> None:
-    """The pipe of its report takes two descriptors; with these a child can be followed, else none is known."""
+    """With the two descriptors that its report takes a child can be followed; with less none is known."""
     assert call_in_process(_full_tables) == [[[0, [], []], [1, [], []]], [2, 3, 4, 5, 6, 7]]
