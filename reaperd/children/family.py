@@ -228,7 +228,7 @@ class Family:
         self.tracker.tell(table.observe(look.of_stat(top)))
         process = table.at(top.pid, top.start_time)
         if process is not None:
-            self.tracker.tell(table.observe_subtree(table.key(process), map(look.of_stat, below)))
+            self.tracker.observe_below(process, list(map(look.of_stat, below)))
 
     def _add(self, run_id: str | None, pid: int, numbers: tuple[int, int]) -> None:
         self._run_of[pid] = run_id

@@ -228,6 +228,10 @@ class Supervisor:
         self._performer.outputs.end()
         self._performer.listeners.end()
 
+    def name_of(self, run_id: str) -> str | None:
+        """Return the service that a run is of, or runs on behalf of; None once the run is over."""
+        return self._performer.name_of(run_id)
+
     def helper_runs(self) -> tuple[str, ...]:
         """Return the runs of the commands that run on behalf of services."""
         return self._performer.helpers.run_ids()
