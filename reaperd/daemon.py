@@ -196,6 +196,7 @@ class Daemon:
         if self._told.ring.is_fresh:
             self._told.ring.is_fresh = False
             self._server.feed()
+        self._verbs.tidings.settle(has_followers=self._server.has_followers, feed=self._server.feed)
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""

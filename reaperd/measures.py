@@ -47,6 +47,7 @@ class Measures:
         self._cpu_s = {run_id: cpu_s for run_id, cpu_s in self._cpu_s.items() if run_id in present}
         services = tuple(self._of(service, until_ns) for service in supervisor.services.values())
         running = sum(service.run_id is not None for service in supervisor.services.values())
+        standing = self._world.children.tracker.standing()
         return Facts(
             version=__version__,
             uptime_s=(self._world.clock() - self._started_ns) / 1e9,
@@ -57,6 +58,11 @@ class Measures:
             adopted=supervisor.tally.adopted,
             unclaimed=len(self._world.children.unclaimed()),
             events=self._told.ring.next - 1,
+            tracked=standing.processes,
+            tracked_messages=standing.messages,
+            tracked_losses=standing.losses,
+            tracked_lag_s=standing.lag_s,
+            tracked_by=standing.source.value,
             clients=self._census.present,
             refusals=self._census.refusals,
             slow_clients=self._census.slow,

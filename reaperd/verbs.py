@@ -22,6 +22,7 @@ from reaperd.supervise import reload, status, tracking, why
 from reaperd.supervise.settled import is_well
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
+from reaperd.supervise.tidings import Tidings
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
 from reaperd.telemetry.events import Event, Ring
@@ -42,6 +43,7 @@ class Verbs:
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
         doors: where clients come in; set at the same time.
         ring: the events so far; set at the same time.
+        tidings: what changes among processes.
         facts: collects what metrics are made of; set at the same time.
         reloads: how often the files were read again.
         refused: whether they could not be followed the last time.
@@ -53,6 +55,7 @@ class Verbs:
         self.doors: Doors | None = None
         self.facts: Callable[[], Facts] = _no_facts
         self.ring = Ring()
+        self.tidings = Tidings(world.children.tracker)
         self.reloads = 0
         self.refused = False
         self._supervisor = supervisor
@@ -134,6 +137,7 @@ class Verbs:
         rows = status.rows(services, wishes.gates, timers, now_ns, tallies)
         standing = self._world.children.tracker.standing()
         more = {
+            "version": __version__,
             "unclaimed": self._world.children.unclaimed(),
             "zombie_looks": self._supervisor.zombies.looks(),
             "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),
@@ -151,6 +155,10 @@ class Verbs:
         return None if claim is None else self._supervisor.name_of(claim.run_id)
 
     def _narrate(self, ask: Ask) -> Answer | Feed:
+        if ask.window.of_kernel:
+            self.tidings.keep()
+            everything = narration.everything
+            return narration.following(self.tidings.ring, ask.window, everything, self._world.wall() / 1e9)
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
@@ -207,9 +215,13 @@ class Verbs:
         items: list[dict[str, object]] = []
         for name in names:
             problem = self._supervisor.signal(name, ask.signal, ask.scope)
-            state = self._supervisor.services[name].run.state.value
-            items.append({"name": name, "ok": problem is None, "state": state, "why": problem})
+            items.append(self._done(name, problem))
         return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
+
+    def _done(self, name: str, problem: str | None) -> dict[str, object]:
+        """Return what came of an ask that needs no waiting."""
+        state = self._supervisor.services[name].run.state.value
+        return {"name": name, "ok": problem is None, "state": state, "why": problem}
 
     def _enter(self, ticket: int, waiting: Waiting) -> None:
         patience = patience_ns(self._supervisor.services.values())
@@ -222,17 +234,10 @@ class Verbs:
                 name = service.spec.name
                 hint = f"say how in service.{service.spec.base or name}.reload, or: reaperd restart {name}"
                 return refusal(409, "no-reload", f'cannot reload "{name}": it does not say how', hint)
-        up = [service.spec.name for service in services if service.main is not None]
-        self._supervisor.reload_services(up)
-        items = [
-            {
-                "name": name,
-                "ok": name in up,
-                "state": self._supervisor.services[name].run.state.value,
-                "why": None if name in up else "it does not run",
-            }
-            for name in names
-        ]
+        items: list[dict[str, object]] = []
+        for name in names:
+            problem = self._supervisor.reload_service(name)
+            items.append(self._done(name, problem))
         return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
 
     # --- another configuration --------------------------------------------------------------------------

@@ -20,6 +20,7 @@ later look: a stray taken for a stranger would outlive the stop of its service.
 """
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,10 +28,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reaperd.children.plan import MARKER
-from reaperd.errors import KernelError
 from reaperd.kernel import procfs
 from reaperd.kernel.procfs import Stat
-from reaperd.model import Change, Forked, Process, Seen
+from reaperd.model import Change, Forked, Process
 from reaperd.track import look
 from reaperd.track.tracker import Tracker
 
@@ -81,14 +81,24 @@ class Family:
         self._unsettled: set[int] = set()  # unclaimed orphans that had no environment to read
 
     def born(self, run_id: str, pid: int) -> None:
-        """Note the main process of a new run; it leads the session and group of its own pid."""
-        self._kin[run_id] = _Kin()
+        """Note the main process of a new run; it leads the session and group of its own pid.
+
+        Raises:
+            KernelError: no descriptor is left to look at it; then nothing is noted.
+        """
         table = self.tracker.table
-        self.tracker.tell(table.forked(table.home, _seen(pid) or pid))
+        child = look.read(pid)  # with its start time: an earlier one with this pid may not be known as gone
+        self._kin[run_id] = _Kin()
+        self.tracker.tell(table.forked(table.home, pid if child is None else child))
         self.tracker.tell(table.session_changed(pid, pid))
         self._add(run_id, pid, (pid, pid))
         # The session may outlive its leader, so this number stays with the run to its end.
         self._kin[run_id].numbers[pid] += 1
+
+    def unborn(self, run_id: str, pid: int) -> None:
+        """Forget a run whose main process cannot be followed after all, and is being ended."""
+        self.reaped(pid, signal.SIGKILL)
+        self.ended(run_id)
 
     def reaped(self, pid: int, status: int) -> str | None:
         """Forget a child that is gone; return the run it belonged to, if any."""
@@ -285,17 +295,6 @@ def _may_be_in_exec(pid: int) -> bool:
     if stat is None or stat.state in GONE:
         return False
     return not procfs.read_cmdline(pid) or bool(procfs.read_environ(pid))
-
-
-def _seen(pid: int) -> Seen | None:
-    """Look at a new child for its start time: an earlier one with its pid may not be known as gone.
-
-    Without a descriptor to look with, it is known by its pid alone. A child that runs has to be known.
-    """
-    try:
-        return look.read(pid)
-    except KernelError:
-        return None
 
 
 def _alive(stats: Iterable[Stat]) -> Iterator[Stat]:

@@ -120,6 +120,10 @@ def zombies(
         raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
     if form["output"] is not None and not form["is_metrics"]:
         raise click.UsageError("--output goes with --prometheus")
+    if as_json and (is_check or form["is_metrics"]):
+        raise click.UsageError("--json is no form of --warn, --critical and --prometheus")
+    if form["every_s"] == 0:
+        raise click.UsageError("--watch has to wait between two looks: 2s, 500ms")
     if form["every_s"] is not None:
         from reaperd.cli.zombie_watch import watch  # noqa: PLC0415  # see above
 
@@ -206,8 +210,14 @@ def _metrics(found: "Scan", output: Path | None) -> None:
 
     text = exposition(found, time.time())
     if output is None:
-        put(text)
+        # In the format itself a name may have anything but a line's end; a terminal would obey it.
+        is_seen = stdout_screen().width is not None
+        put("\n".join(map(printable, text.split("\n"))) if is_seen else text)
         return
+    if output.name == "" or (output.exists() and not output.is_file()):
+        raise ReaperdError(
+            f"cannot write {output}: it is no regular file", hint="without --output it is printed"
+        )
     # Beside the file, under a name that no collector reads, then renamed: whoever reads sees all or the
     # former.
     fresh = output.with_name(f".{output.name}.{os.getpid()}")

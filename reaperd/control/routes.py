@@ -71,7 +71,7 @@ _ACTION, _RELOAD, _OPENAPI = "reaperd.action/1", "reaperd.reload/1", "openapi"
 _NAME, _NAMES, _WAIT = ("name",), ("names",), ("wait",)
 _SIGNAL, _SCALE, _TRY = ("signal", "scope"), ("wait", "instances"), ("wait", "dry_run")
 _EVENTS: Final = "reaperd.events/1"
-_WINDOW: Final = ("service", "follow", "since", "after", "last")
+_WINDOW: Final = ("service", "follow", "kernel", "since", "after", "last")
 _THEMSELVES: Final = "asks them to reload themselves"
 _ONE: Final = "/v1/services/{name}"
 _MOST_INSTANCES: Final = 1000
@@ -321,7 +321,8 @@ class _Given:
             return Window()
         since_s, ago_s = _moment(self.query.get("since"))
         follow = self.flag("follow", without=False)
-        return Window(follow, since_s, ago_s, self._number("after"), self._number("last"))
+        kernel = self.flag("kernel", without=False)
+        return Window(follow, since_s, ago_s, self._number("after"), self._number("last"), kernel)
 
     def _number(self, key: str) -> int | None:
         word = self.query.get(key)

@@ -45,6 +45,7 @@ _ROW: Final = _object(
         "zombies": _COUNT_OR_NULL,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
+        "memory": _COUNT_OR_NULL,
     }
 )
 _OUTCOME: Final = _object({"name": _TEXT, "ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL})
@@ -73,7 +74,11 @@ _LOOKS: Final[Schema] = {
     "required": ["every", "remedy"],
 }
 _FIRST: Final = _object(
-    {"schema": {"const": "reaperd.events/1"}, "kind": {"const": "daemon"}, "next": {"type": "integer"}}
+    {
+        "schema": {"const": "reaperd.events/1"},
+        "kind": {"enum": ["daemon", "kernel"]},
+        "next": {"type": "integer"},
+    }
 )
 _EVENT: Final = _object(
     {"seq": _COUNT, "time": _TIME, "level": {"enum": ["info", "warning", "error"]}, "event": _TEXT}
@@ -122,7 +127,13 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "status": _answer(
         "reaperd.status/1",
         _ROW,
-        {"unclaimed": _PIDS, "problems": _TEXTS, "zombie_looks": _LOOKS, "tracking": _TRACKING},
+        {
+            "version": _TEXT,
+            "unclaimed": _PIDS,
+            "problems": _TEXTS,
+            "zombie_looks": _LOOKS,
+            "tracking": _TRACKING,
+        },
     ),
     "why": _answer("reaperd.why/1", _REASON),
     "action": _answer("reaperd.action/1", _OUTCOME),

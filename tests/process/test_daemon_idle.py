@@ -141,7 +141,7 @@ def test_a_manager_that_wants_no_watchdog_wakes_nobody(tmp_path: Path) -> None:
         manager.bind(str(tmp_path / "notify"))
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         services = {"web": sleeper(backoff={"reset_after": "1ms"})}
-        with daemon(tmp_path, services, environment=environment) as reaperd:
+        with daemon(tmp_path, services, environment=environment, settings=ALONE) as reaperd:
             reaperd.wait_for("service.running", service="web")
             while b"1 running" not in manager.recv(4096):
                 pass

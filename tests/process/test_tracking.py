@@ -1,10 +1,12 @@
 """The daemon's model in step with what its services do, live: by the process connector, or by the clock."""
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from reaperd.control.client import Client
 from reaperd.errors import KernelError
 from reaperd.kernel.procconn import Connector
 from tests.support.daemon import Daemon, daemon, sh, sleeper
@@ -77,3 +79,23 @@ def test_an_orphan_without_any_mark_is_known_by_its_birth(tmp_path: Path) -> Non
         assert reaperd.wait_for("orphan.adopted", pid=nameless)["service"] == "web"
         reaperd.ask("stop", "web")
         assert state_of(nameless) is None
+
+
+def test_changes_of_processes_can_be_followed(tmp_path: Path) -> None:
+    """From the moment of the question on: a service's fork, exec, exit with its status, and reap."""
+    need_connector()
+    with daemon(tmp_path, {"web": sh("exit 7", restart="never"), "other": sleeper()}) as reaperd:
+        reaperd.wait_for("service.failed", service="web")
+        lines = Client(tmp_path / "c.sock").lines("events", follow=True, kernel=True)
+        assert json.loads(next(lines))["kind"] == "kernel"
+        Client(tmp_path / "c.sock").ask("start", ["web"])
+        told: dict[str, dict[str, Any]] = {}
+        while "process.reaped" not in told:
+            event = json.loads(next(lines))
+            if event["event"] == "process.forked" and event["parent"] == reaperd.pid:
+                told = {"process.forked": event}
+            elif told and event["pid"] == told["process.forked"]["pid"]:
+                told[event["event"]] = event
+    assert told["process.reaped"]["status"] == 7 << 8
+    assert told["process.reaped"]["by"] == reaperd.pid
+    assert "process.exited" in told
