@@ -140,8 +140,13 @@ class Children:
         """
 
         def register(pid: int, pidfd: int) -> None:
-            self.reaper.know(pid, pidfd)
-            self._family.born(run_id, pid)
+            with self._reserve:  # the table may be full by now, and a look at the child takes a descriptor
+                self._family.born(run_id, pid)
+            try:
+                self.reaper.know(pid, pidfd)
+            except OSError:
+                self._family.unborn(run_id, pid)
+                raise
             self._mains[pid] = run_id
 
         plan = make_plan(spec, run_id, self._inherited, self._identity(spec), descriptors)
