@@ -367,7 +367,8 @@ def set_license(options: Options, _value: str) -> None:
 def set_print_entrypoint(options: Options, _value: str) -> None:
     """Print the line for a container file."""
     options.print_line = True
-    options.action = options.action or "print-entrypoint"
+    if options.action != "install":
+        options.action = "print-entrypoint"
 
 
 def set_install(options: Options, value: str) -> None:
@@ -486,7 +487,7 @@ OPTIONS: "tuple[Row, ...]" = (
         "",
         "--print-entrypoint",
         "",
-        "",
+        "PRINT_ENTRYPOINT",
         "print the ENTRYPOINT line for a container file, and leave",
         set_print_entrypoint,
     ),
@@ -494,11 +495,11 @@ OPTIONS: "tuple[Row, ...]" = (
         "",
         "--install",
         "PATH",
-        "",
+        "INSTALL",
         "write the one file that an image needs to PATH, and its faster twin to PATH.pyc, and leave",
         set_install,
     ),
-    ("", "--version", "", "", "print the version, and leave", set_version),
+    ("", "--version", "", "VERSION", "print the version, and leave", set_version),
     ("-h", "--help", "", "", "print this help, and leave", set_help),
 )
 REPEATABLE = (add_expected, add_rewrite, add_delay, add_ignore)
