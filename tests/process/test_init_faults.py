@@ -1,0 +1,160 @@
+import os
+import shutil
+import signal
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.init_runs import (
+    PID1,
+    PYTHON,
+    ROOT,
+    SAYS,
+    SYSTEM_PYTHON,
+    init_command,
+    is_covered,
+    namespace_words,
+    run,
+    started,
+    state_of,
+    wait_until_gone,
+)
+
+# Stays in CMD's group, does not heed SIGTERM, and says "ready PID" and then each signal.
+STUBBORN = f"{PYTHON} -I -S {SAYS} {int(signal.SIGKILL)} 0 <&- &"
+
+
+def refusing(folder: Path, *faults: str, follow: bool = False) -> list[str]:
+    """Return the words that make the kernel refuse system calls to init, and to what it forks if asked."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace to have system calls refused")
+    calls = [f"--inject={fault}" for fault in faults]
+    return ["strace", *(["-f"] if follow else []), "-o", str(folder / "trace"), *calls]
+
+
+def test_without_a_process_to_watch_the_grace_is_waited_out(tmp_path: Path) -> None:
+    """Where init cannot fork its watcher it still ends CMD's group after the grace and keeps CMD's status."""
+    # The first fork is CMD's; not followed, so that CMD itself may fork.
+    refused = refusing(tmp_path, "clone,clone3,fork,vfork:error=EAGAIN:when=2+")
+    command = init_command("--grace", "0.3", "--", "sh", "-c", f"{STUBBORN} read line; exit 5")
+    with started([*refused, *command], stdin=subprocess.PIPE) as init:
+        pid = int(init.line().split()[1])
+        init.enter()
+        assert [init.line(), init.line(), init.line()] == ["15", "18", ""]
+        status, said = init.end()
+        assert (status, "cannot end" in said) == (5, False)
+        wait_until_gone(pid)
+
+
+def test_an_error_among_the_leftovers_keeps_cmds_status(tmp_path: Path) -> None:
+    """Whatever fails while init ends what CMD left, it says so in one line and leaves with CMD's status."""
+    refused = refusing(tmp_path, "kill:error=ENOSYS")
+    script = "sleep 1000 >/dev/null 2>&1 & echo $!; exit 5"
+    ended = run([*refused, *init_command("-q", "--grace", "1", "--", "sh", "-c", script)])
+    left = int(ended.stdout)
+    try:
+        assert ended.returncode == 5
+        assert ended.stderr.startswith("reaperd: cannot end what CMD left: OSError: ")
+        assert len(ended.stderr.splitlines()) == 1
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_without_pidfds_the_wait_for_leftovers_does_not_spin(tmp_path: Path) -> None:
+    """Where pidfd_open is refused the watcher looks from time to time: a few forks a second, no more."""
+    refused = refusing(tmp_path, "pidfd_open:error=ENOSYS", follow=True)
+    command = init_command("-q", "--grace", "1", "--", "sh", "-c", f"{STUBBORN} read line; exit 5")
+    with started([*refused, *command], stdin=subprocess.PIPE) as init:
+        pid = int(init.line().split()[1])
+        init.enter()
+        assert [init.line(), init.line(), init.line()] == ["15", "18", ""]
+        assert init.end()[0] == 5
+        wait_until_gone(pid)
+    forks = (tmp_path / "trace").read_text().count("exited with")
+    assert forks < 60
+
+
+def test_without_pidfds_a_subreaper_still_ends_what_cmd_left(tmp_path: Path) -> None:
+    """Children, which only init reaps, are signalled by number; those below them once they are children."""
+    refused = refusing(tmp_path, "pidfd_open:error=ENOSYS")
+    # A daemon with a child of its own, in sessions of their own; neither heeds SIGTERM.
+    below = "trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 & echo $! $$; exec sleep 1000 >/dev/null 2>&1"
+    daemon = ["setsid", "sh", "-c", below]
+    script = '"$@" & read line; exit 5'
+    command = init_command("-q", "-s", "--grace", "0.2", "--", "sh", "-c", script, "sh", *daemon)
+    with started([*refused, *command], stdin=subprocess.PIPE) as init:
+        pids = [int(word) for word in init.line().split()]
+        init.enter()
+        assert init.end()[0] == 5
+        assert [state_of(pid) for pid in pids] == ["", ""]
+
+
+# Forks a successor and ends, without end: whoever looks for it finds another process each time.
+CHAINS = (
+    "import os, time\n"
+    "for _ in range(4):\n"
+    "    if os.fork() == 0:\n"
+    "        while os.fork() == 0:\n"
+    "            time.sleep(0.001)\n"
+    "        time.sleep(0.002)\n"
+    "        os._exit(0)\n"
+    "time.sleep(0.1)\n"
+    "os._exit(5)\n"
+)
+
+
+def test_what_cannot_be_stopped_is_not_looked_for_without_end(tmp_path: Path) -> None:
+    """Where leftovers fork on and may not be signalled, init gives up after a while and says so."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for a PID namespace that ends the leftovers with it")
+    refused = refusing(tmp_path, "pidfd_send_signal:error=EPERM")
+    init = init_command("-s", "--grace", "0", "--", PYTHON, "-I", "-S", "-c", CHAINS)
+    # Not PID 1 itself: that is the shell, whose end takes the chains with it.
+    ended = run([*namespace_words(), "sh", "-c", '"$@"; exit $?', "sh", *refused, *init])
+    assert ended.returncode == 5
+    assert "leaving although some processes have not ended" in ended.stderr
+
+
+# VFS_CAP_REVISION_2 with the effective bit, CAP_NET_BIND_SERVICE permitted: linux/capability.h.
+NET_BIND_SERVICE = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+PARENT = (
+    "import os, sys\n"
+    "pid = os.fork()\n"
+    "if pid == 0:\n    os.execv(sys.argv[1], sys.argv[1:])\n"
+    "sys.stdin.readline()\n"
+)
+BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reaperd.entry import main; main()"
+
+
+@pytest.mark.skipif(is_covered(), reason="the interpreter that measures coverage is closed to other users")
+def test_an_interpreter_with_capabilities_keeps_the_parent_death_signal(tmp_path: Path) -> None:
+    """The exec of a file with capabilities would make the kernel forget -p: init stays in its first stage."""
+    if os.geteuid() != 0 or not os.access(SYSTEM_PYTHON, os.X_OK):
+        pytest.skip("needs root and /usr/bin/python3")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != folder.parent and folder.owner() == "root" and not folder.stat().st_mode & 1:
+            folder.chmod(0o755)
+    python = Path(shutil.copy(os.path.realpath(SYSTEM_PYTHON), tmp_path / "python3"))
+    (tmp_path / "reaperd").mkdir()
+    for name in ("__init__.py", "entry.py"):
+        shutil.copy(ROOT / "reaperd" / name, tmp_path / "reaperd")
+    shutil.copy(PID1, tmp_path / "reaperd")
+    says = shutil.copy(SAYS, tmp_path)
+    try:
+        os.setxattr(python, "security.capability", NET_BIND_SERVICE)
+    except OSError as error:
+        pytest.skip(f"no file capabilities in {tmp_path}: {error.strerror}")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    permitted = run([*nobody, str(python), "-S", "-c", "print(open('/proc/self/status').read())"]).stdout
+    if "CapPrm:\t0000000000000400" not in permitted:
+        pytest.skip("file capabilities are not granted here")
+    cmd = [SYSTEM_PYTHON, "-I", "-S", says, str(int(signal.SIGUSR1)), "0"]
+    init = [str(python), "-S", "-c", BOOT, str(tmp_path), "init", "-q", "-p", "USR1", "--", *cmd]
+    with started([*nobody, SYSTEM_PYTHON, "-c", PARENT, *init], stdin=subprocess.PIPE) as parent:
+        assert parent.line().startswith("ready")
+        assert parent.process.stdin
+        parent.process.stdin.close()
+        parent.process.stdin = None
+        assert parent.line() == str(int(signal.SIGUSR1))
