@@ -238,12 +238,11 @@ def test_no_right_to_signal_is_a_warning() -> None:
         "names['run'](init)\n"
         "os._exit(init.status)\n"
     )
-    with started([PYTHON, "-S", "-c", script, str(PID1)], stdin=subprocess.PIPE) as init:
+    command = [PYTHON, "-S", "-c", script, str(PID1)]
+    with started(command, stdin=subprocess.PIPE, stderr=subprocess.STDOUT) as init:
         assert init.line() == "ready"
         init.signal(signal.SIGTERM)
-        assert init.process.stderr
-        while b"cannot send SIGTERM" not in init.process.stderr.readline():
-            pass
+        assert "cannot send SIGTERM" in init.line()
         init.enter()
         assert init.end()[0] == 4
 
