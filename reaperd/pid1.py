@@ -1687,6 +1687,9 @@ def last_pid() -> bytes:
 
 def end_leftovers(init: Init, grace_ns: int, *, termed: bool) -> None:
     """Ask the leftovers to end, make them end, and reap them."""
+    if not (init.owns_orphans or init.main_unreaped or termed):
+        # CMD had no group of its own; children that an earlier program left to us by its exec are not CMD's.
+        return
     if init.me != 1 and not init.main_unreaped:
         reap_leftovers(init)
         if not init.has_children:

@@ -157,6 +157,20 @@ def test_outside_only_its_own_group_is_signalled() -> None:
         os.kill(stranger, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("words", [[], ["--no-setsid"]])
+def test_children_of_an_earlier_program_are_left_alone(words: list[str]) -> None:
+    """What the program that became init had started is not what CMD left: without -s nobody touches it."""
+    script = 'setsid sleep 1000 >/dev/null 2>&1 & echo $!; exec "$@"'
+    init = init_command("-q", "--grace", "0", *words, "--", "sh", "-c", "exit 5")
+    ended = run(["sh", "-c", script, "sh", *init])
+    inherited = int(ended.stdout)
+    try:
+        assert ended.returncode == 5
+        assert state_of(inherited) in ("S", "R", "D")
+    finally:
+        os.kill(inherited, signal.SIGKILL)
+
+
 def test_the_group_is_killed_after_the_grace() -> None:
     """A member of CMD's group that does not heed SIGTERM is killed, while CMD's zombie keeps the number."""
     script = f"{STUBBORN.replace('setsid ', '')} sleep 0.3; exit 5"
