@@ -13,12 +13,15 @@ from tests.support.init_runs import (
     ROOT,
     SAYS,
     SYSTEM_PYTHON,
+    children_of,
     init_command,
     is_covered,
     namespace_words,
     run,
+    says,
     started,
     state_of,
+    wait_for,
     wait_until_gone,
 )
 
@@ -117,12 +120,42 @@ def test_what_cannot_be_stopped_is_not_looked_for_without_end(tmp_path: Path) ->
     assert "leaving although some processes have not ended" in ended.stderr
 
 
+def test_zombies_without_end_do_not_keep_signals_back(tmp_path: Path) -> None:
+    """Where each look finds another zombie signals are passed on all the same: a turn has its share."""
+    endless = refusing(tmp_path, "wait4:retval=1")  # wait4(2) says "reaped pid 1", whenever it is asked
+    with started([*endless, *init_command("-q", *says(signal.SIGUSR1))]) as init:
+        init.line()
+        (pid,) = children_of(init.pid)
+        os.kill(pid, signal.SIGUSR1)
+        assert init.line() == str(int(signal.SIGUSR1))
+
+
+def test_deaths_without_end_do_not_keep_signals_back(tmp_path: Path) -> None:
+    """Where a SIGCHLD is always pending, signals that the kernel hands out after it are passed on."""
+    endless = refusing(tmp_path, "wait4:signal=SIGCHLD")  # each look for zombies brings the next SIGCHLD
+    with started([*endless, *init_command("-q", *says(signal.SIGWINCH, 7))]) as init:
+        init.line()
+        (pid,) = children_of(init.pid)
+        os.kill(pid, signal.SIGWINCH)
+        assert init.line() == str(int(signal.SIGWINCH))
+        assert init.end()[0] == 7
+
+
+def test_signals_without_end_do_not_hide_cmds_end(tmp_path: Path) -> None:
+    """Where a signal with a number below SIGCHLD's is always pending, init looks for CMD's end as well."""
+    endless = refusing(tmp_path, "rt_sigtimedwait:signal=SIGHUP")  # each wait brings a SIGHUP
+    for rule in ("HUP:0", "HUP:URG"):  # dropped; passed on, to a CMD that does not care
+        command = init_command("-q", "-r", rule, "--", "sh", "-c", "exit 7")
+        assert run([*endless, *command]).returncode == 7
+
+
 # VFS_CAP_REVISION_2 with the effective bit, CAP_NET_BIND_SERVICE permitted: linux/capability.h.
 NET_BIND_SERVICE = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 PARENT = (
     "import os, sys\n"
     "pid = os.fork()\n"
     "if pid == 0:\n    os.execv(sys.argv[1], sys.argv[1:])\n"
+    "print(pid, flush=True)\n"
     "sys.stdin.readline()\n"
 )
 BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reaperd.entry import main; main()"
@@ -152,8 +185,12 @@ def test_an_interpreter_with_capabilities_keeps_the_parent_death_signal(tmp_path
         pytest.skip("file capabilities are not granted here")
     cmd = [SYSTEM_PYTHON, "-I", "-S", says, str(int(signal.SIGUSR1)), "0"]
     init = [str(python), "-S", "-c", BOOT, str(tmp_path), "init", "-q", "-p", "USR1", "--", *cmd]
-    with started([*nobody, SYSTEM_PYTHON, "-c", PARENT, *init], stdin=subprocess.PIPE) as parent:
-        assert parent.line().startswith("ready")
+    command = [*nobody, SYSTEM_PYTHON, "-c", PARENT, *init]
+    with started(command, stdin=subprocess.PIPE, cwd=tmp_path) as parent:
+        lines = {parent.line(), parent.line()}
+        (pid,) = [int(line) for line in lines if line.isdigit()]
+        # Whichever stage it is in by then, it has come to its loop.
+        wait_for(lambda: Path(f"/proc/{pid}/cwd").readlink() == Path("/"))
         assert parent.process.stdin
         parent.process.stdin.close()
         parent.process.stdin = None

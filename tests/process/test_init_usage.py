@@ -268,3 +268,13 @@ def test_a_delayed_signal_waits_and_others_do_not() -> None:
         got = [int(init.line()) for _ in range(4)]
         assert got == [signal.SIGUSR1, signal.SIGRTMIN, signal.SIGRTMIN, signal.SIGTERM]
         assert init.end()[0] == 0
+
+
+def test_what_is_held_back_has_a_bound() -> None:
+    """Past 4,096 signals held back the oldest passes at once: no sender makes init grow without end."""
+    number = int(signal.SIGRTMIN)
+    with started(init_command("-q", "--delay", "RTMIN:1000", *says(number))) as init:
+        init.line()
+        for _ in range(4097):
+            init.signal(number)
+        assert init.line() == str(number)
