@@ -97,7 +97,7 @@ def test_without_pidfds_a_subreaper_still_ends_what_cmd_left(tmp_path: Path) -> 
 # Forks a successor at once and lives a moment longer, without end: each look finds somebody new.
 CHAINS = (
     "import os, time\n"
-    "for _ in range(2):\n"
+    "for _ in range(3):\n"
     "    if os.fork() == 0:\n"
     "        while os.fork() == 0:\n"
     "            pass\n"
@@ -112,7 +112,8 @@ def test_what_cannot_be_stopped_is_not_looked_for_without_end(tmp_path: Path) ->
     """Where leftovers fork on and may not be signalled, init gives up after a while and says so."""
     if os.geteuid() != 0:
         pytest.skip("needs root for a PID namespace that ends the leftovers with it")
-    refused = refusing(tmp_path, "pidfd_send_signal:error=EPERM")
+    # Each refusal takes its time, in which others are forked.
+    refused = refusing(tmp_path, "pidfd_send_signal:error=EPERM:delay_enter=2000")
     init = init_command("-s", "--grace", "0", "--", PYTHON, "-I", "-S", "-c", CHAINS)
     # Not PID 1 itself: that is the shell, whose end takes the chains with it.
     ended = run([*namespace_words(), "sh", "-c", '"$@"; exit $?', "sh", *refused, *init])
