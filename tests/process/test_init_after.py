@@ -128,6 +128,16 @@ def test_without_grace_cmd_is_not_bounded() -> None:
         assert init.end()[0] == 4
 
 
+def test_sigint_alone_starts_no_grace() -> None:
+    """It is SIGTERM that asks a container to end; a CMD that handles SIGINT may go on."""
+    with started(init_command("-q", "--grace", "0", *says(signal.SIGUSR1, 4))) as init:
+        init.line()
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            init.signal(number)
+            assert init.line() == str(int(number))
+        assert init.end()[0] == 4
+
+
 def test_a_second_sigterm_does_not_wait_for_cmds_grace() -> None:
     """Another SIGTERM, when it is clearly another, kills CMD at once; the same request twice does not."""
     with started(init_command("-q", "--grace", LONG, *says(signal.SIGKILL))) as init:

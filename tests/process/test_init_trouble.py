@@ -108,7 +108,8 @@ def test_nothing_goes_to_stdout() -> None:
 def test_a_name_cannot_write_control_characters() -> None:
     """A process names itself as it likes; a log line stays one line of printable text."""
     rename = "open('/proc/self/comm', 'wb').write(b'\\x1b[31m\\nx')"
-    ended = run(in_namespace("-w", "--", "sh", "-c", f'({PYTHON} -c "$0" &); sleep 0.5', rename))
+    # The shell has read the orphan's output to its end when the orphan has ended.
+    ended = run(in_namespace("-w", "--", "sh", "-c", f'x=$( ({PYTHON} -S -c "$0" &) )', rename))
     assert "(\\x1b[31m\\x0ax)" in ended.stderr
 
 
