@@ -21,6 +21,7 @@ def collect(supervisor: Supervisor, world: World, told: Told, census: Census, st
     now_ns = world.clock()
     services = tuple(_of(service, world, now_ns, until_ns) for service in supervisor.services.values())
     running = sum(service.run_id is not None for service in supervisor.services.values())
+    standing = world.children.tracker.standing()
     return Facts(
         version=__version__,
         uptime_s=(now_ns - started_ns) / 1e9,
@@ -31,9 +32,15 @@ def collect(supervisor: Supervisor, world: World, told: Told, census: Census, st
         adopted=supervisor.tally.adopted,
         unclaimed=len(world.children.unclaimed()),
         events=told.ring.next - 1,
+        tracked=standing.processes,
+        tracked_messages=standing.messages,
+        tracked_losses=standing.losses,
+        tracked_lag_s=standing.lag_s,
+        tracked_by=standing.source.value,
         clients=census.present,
         refusals=census.refusals,
         slow_clients=census.slow,
+        zombies=tuple(supervisor.zombies.rows()),
         unmeasured=running - sum(service.processes is not None for service in services),
     )
 

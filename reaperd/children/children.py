@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from reaperd.children import sweep
+from reaperd.children import sweep, tally
 from reaperd.children.child import StageFailed
 from reaperd.children.family import GONE, Family
 from reaperd.children.fork import Forked, fork
@@ -16,6 +16,7 @@ from reaperd.children.plan import Descriptors, Inheritance, find_identity, make_
 from reaperd.children.reaper import Reaped, Reaper
 from reaperd.children.reserve import Reserve
 from reaperd.children.sweep import Progress, Sweep
+from reaperd.children.tally import Tally
 from reaperd.config.spec import ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.kernel import fds, procfs, proctask, wait
@@ -139,8 +140,13 @@ class Children:
         """
 
         def register(pid: int, pidfd: int) -> None:
-            self.reaper.know(pid, pidfd)
-            self._family.born(run_id, pid)
+            with self._reserve:  # the table may be full by now, and a look at the child takes a descriptor
+                self._family.born(run_id, pid)
+            try:
+                self.reaper.know(pid, pidfd)
+            except OSError:
+                self._family.unborn(run_id, pid)
+                raise
             self._mains[pid] = run_id
 
         plan = make_plan(spec, run_id, self._inherited, self._identity(spec), descriptors)
@@ -313,13 +319,10 @@ class Children:
         stat = procfs.read_stat(pid)
         return stat if stat is not None and self._leaves.run_of(pid) == run_id else None
 
-    def count_zombies(self, run_id: str, most: int) -> tuple[int, int]:
-        """Count the zombies in a run's tree that wait for parents of theirs; with how many were read.
-
-        No more than about `most` processes are read.
-        """
+    def tally(self, run_ids: Iterable[str]) -> dict[str, Tally]:
+        """Return what the trees of runs have at this moment; who would cost too much is left out: `tally`."""
         with self._reserve:
-            return self._family.count_zombies(run_id, most)
+            return tally.of_trees({run_id: self._family.tops(run_id) for run_id in run_ids})
 
     def run_of(self, pid: int) -> str | None:
         """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""

@@ -21,6 +21,9 @@ COLOURS: Final[Mapping[str, str]] = {
     "failed": "\x1b[31m",
 }
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_BYTES: Final = 1024
+_WHOLE: Final = 99.95  # from here on a digit behind the point says nothing
+_LEAST_LAST: Final = 20  # cells for the last column, often a sentence, for which spare ones go
 _LEAST_CUT: Final = 8  # a column that would have less than this is not cut at all
 
 
@@ -45,11 +48,15 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its head, the side its cells lean to, and the style of each cell, if any."""
+    """One column: its head, the side its cells lean to, and the style of each cell, if any.
+
+    A spare one is left out where the terminal is too narrow for all.
+    """
 
     head: str
     right: bool = False
     styles: Mapping[str, str] | None = None
+    spare: bool = False
 
 
 def screen_of(stream: IO[str], environ: Mapping[str, str] = os.environ) -> Screen:
@@ -111,24 +118,68 @@ def span(seconds: float | None) -> str:
     return f"{left}s"
 
 
+def size(count: object) -> str:
+    """Return a number of bytes in the unit that shows it best, such as `12.3M`; `-` for none."""
+    if not isinstance(count, int):
+        return "-"
+    amount, unit = float(count), "B"
+    for bigger in "KMGTP":
+        if amount < _BYTES:
+            break
+        amount, unit = amount / _BYTES, bigger
+    return f"{count}B" if unit == "B" else f"{amount:.1f}{unit}" if amount < _WHOLE else f"{amount:.0f}{unit}"
+
+
 def cell(value: object) -> str:
     """Return one value for a table: `-` where there is none."""
     return "-" if value is None or value == "" else printable(str(value))
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], screen: Screen) -> str:
-    """Return an aligned table; the last column is cut where the terminal ends."""
+    """Return an aligned table that fits the terminal.
+
+    Where it does not, the last column is cut, then spare ones are left out, the rightmost first, then the
+    first column is cut.
+    """
     widths = [
         max(cells_of(text) for text in (column.head, *(row[index] for row in rows)))
         for index, column in enumerate(columns)
     ]
-    room = None if screen.width is None else screen.width - sum(widths[:-1]) - 2 * (len(widths) - 1)
-    lines: list[list[tuple[str, str | None]]] = [[(column.head, BOLD) for column in columns]]
-    lines += [[(text, _style(columns[at], text)) for at, text in enumerate(row)] for row in rows]
-    return "".join(_line(columns, widths, line, room, screen) for line in lines)
+    kept = list(range(len(columns)))
+    room = None
+    if screen.width is not None:
+        kept = _kept(columns, widths, screen.width)
+        short = _LEAST_CUT - _room(kept, widths, screen.width)
+        if short > 0 and widths[-1] > _LEAST_CUT - short:
+            widths[0] = max(widths[0] - short, min(widths[0], _LEAST_CUT))
+        room = max(_room(kept, widths, screen.width), _LEAST_CUT)
+    lines = [[column.head for column in columns], *map(list, rows)]
+    styled = [
+        [(line[at], _style(columns[at], line[at], is_head=line is lines[0])) for at in kept] for line in lines
+    ]
+    return "".join(
+        _line([columns[at] for at in kept], [widths[at] for at in kept], line, room, screen)
+        for line in styled
+    )
 
 
-def _style(column: Column, text: str) -> str | None:
+def _kept(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """Return the places of the columns for which there is room, with some left for the last one."""
+    kept = list(range(len(columns)))
+    for at in reversed(range(len(columns))):
+        if columns[at].spare and _room(kept, widths, width) < min(_LEAST_LAST, widths[-1]):
+            kept.remove(at)
+    return kept
+
+
+def _room(kept: Sequence[int], widths: Sequence[int], width: int) -> int:
+    """Return how many cells the others leave to the last column."""
+    return width - sum(widths[at] for at in kept[:-1]) - 2 * (len(kept) - 1)
+
+
+def _style(column: Column, text: str, *, is_head: bool) -> str | None:
+    if is_head:
+        return BOLD
     return column.styles.get(text) if column.styles else None
 
 
@@ -142,7 +193,7 @@ def _line(
     parts = []
     for at, (text, style) in enumerate(line):
         is_last = at == len(line) - 1
-        shown = cut(text, room) if is_last and room is not None else text
+        shown = text if room is None else cut(text, room if is_last else widths[at])
         pad = " " * (widths[at] - cells_of(shown))
         painted = screen.painted(shown, style)
         parts.append(pad + painted if columns[at].right else painted if is_last else painted + pad)

@@ -14,6 +14,7 @@ from reaperd.cli.render import (
     items_of,
     put,
     put_json,
+    size,
     span,
     stdout_screen,
     table,
@@ -28,9 +29,10 @@ _COLUMNS: Final = (
     Column("NAME"),
     Column("STATE", styles=COLOURS),
     Column("PID", right=True),
-    Column("UPTIME", right=True),
-    Column("RESTARTS", right=True),
-    Column("ZOMBIES", right=True),
+    Column("UPTIME", right=True, spare=True),
+    Column("RESTARTS", right=True, spare=True),
+    Column("MEMORY", right=True, spare=True),
+    Column("ZOMBIES", right=True, spare=True),
     Column("WHY"),
 )
 
@@ -47,7 +49,11 @@ _COLUMNS: Final = (
 @json_option
 @socket_option
 def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int:
-    """Show what services do, and why: all of them, or those named."""
+    """Show what services do, and why: all of them, or those named.
+
+    MEMORY is what all processes of a service have in memory together, its main one and whatever it started;
+    what they share counts in each, as in ps.
+    """
     try:
         answer = client(socket).ask("status", names)
     except UnavailableError as error:
@@ -59,6 +65,7 @@ def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int
     else:
         put(table(_COLUMNS, [_row(item) for item in items], stdout_screen()))
         put(unclaimed(answer.get("unclaimed")))
+        put(clockwork(answer.get("tracking")))
         put(looks(answer.get("zombie_looks")))
     return verdict(items, named=bool(names))
 
@@ -70,6 +77,7 @@ def _row(item: Item) -> Sequence[str]:
         cell(item.get("pid")),
         span(item.get("uptime")),
         cell(item.get("restarts")),
+        size(item.get("memory")),
         cell(item.get("zombies")),
         cell(item.get("why")),
     )
@@ -87,6 +95,14 @@ def looks(told: object) -> str:
     if not isinstance(told, dict):
         return ""
     return f"\nzombies are looked for every {span(told.get('every'))}: {cell(told.get('remedy'))}\n"
+
+
+def clockwork(tracking: object) -> str:
+    """Return a line about looks by the clock, or nothing where there are none."""
+    seconds = tracking.get("heal_interval") if isinstance(tracking, dict) else None
+    return (
+        "" if seconds is None else f"\nlooks at all processes every {span(seconds)} (daemon.heal_interval)\n"
+    )
 
 
 def verdict(items: Sequence[Item], *, named: bool) -> Exit:

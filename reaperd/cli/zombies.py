@@ -1,8 +1,6 @@
 """reaperd zombies: every zombie on this machine."""
 
-import json
 import os
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,14 +30,7 @@ _BY_COLUMNS: Final = (
     Column("OLDEST", right=True),
     Column("OF"),
 )
-_TREND_COLUMNS: Final = (
-    Column("ZOMBIES", right=True),
-    Column("NEW/MIN", right=True),
-    Column("TREND", styles={"leak": "\x1b[31m"}),
-    Column("PARENT"),
-)
 _LONGEST_NAME: Final = 24  # more would push the parent off the screen
-_SCHEMA_WATCH: Final = "reaperd.zombies.watch/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +120,14 @@ def zombies(
         raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
     if form["output"] is not None and not form["is_metrics"]:
         raise click.UsageError("--output goes with --prometheus")
+    if as_json and (is_check or form["is_metrics"]):
+        raise click.UsageError("--json is no form of --warn, --critical and --prometheus")
+    if form["every_s"] == 0:
+        raise click.UsageError("--watch has to wait between two looks: 2s, 500ms")
     if form["every_s"] is not None:
-        return _watch(asked, form["every_s"])
+        from reaperd.cli.zombie_watch import watch  # noqa: PLC0415  # see above
+
+        watch(asked.look, form["every_s"], as_json=as_json)
     if is_check:
         return _check(asked, form["warn"], form["critical"])
     found = asked.look()
@@ -208,57 +205,19 @@ def _check(asked: _Asked, warn: int | None, critical: int | None) -> int:
     return status
 
 
-def _watch(asked: _Asked, every_s: float) -> int:
-    """Look until Ctrl-C; nothing is printed twice, so that a log of it can be read."""
-    from reaperd.zombies.trend import Trends  # noqa: PLC0415  # see above
-
-    trends = Trends()
-    if asked.as_json:
-        put(json.dumps({"schema": _SCHEMA_WATCH}) + "\n")
-    while True:
-        found = asked.look()
-        seen = trends.look(found.collectable, time.monotonic())
-        if asked.as_json:
-            items = [
-                {
-                    "parent": trend.parent,
-                    "count": trend.count,
-                    "per_minute": None if trend.per_minute is None else round(trend.per_minute, 3),
-                    "trend": trend.word,
-                }
-                for trend in seen
-            ]
-            put(json.dumps({"count": len(found.collectable), "items": items}) + "\n")
-        else:
-            rows = [
-                (
-                    str(t.count),
-                    "-" if t.per_minute is None else f"{t.per_minute:.1f}",
-                    cell(t.word),
-                    cell(t.parent),
-                )
-                for t in seen
-            ]
-            now = time.strftime("%H:%M:%S")
-            put(f"{now}  {len(found.collectable)} zombies\n")
-            put(table(_TREND_COLUMNS, rows, stdout_screen()) + "\n" if rows else "")
-        _flush()
-        time.sleep(every_s)
-
-
-def _flush() -> None:
-
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
 def _metrics(found: "Scan", output: Path | None) -> None:
     from reaperd.zombies.digest import exposition  # noqa: PLC0415  # see above
 
     text = exposition(found, time.time())
     if output is None:
-        put(text)
+        # In the format itself a name may have anything but a line's end; a terminal would obey it.
+        is_seen = stdout_screen().width is not None
+        put("\n".join(map(printable, text.split("\n"))) if is_seen else text)
         return
+    if output.name == "" or (output.exists() and not output.is_file()):
+        raise ReaperdError(
+            f"cannot write {output}: it is no regular file", hint="without --output it is printed"
+        )
     # Beside the file, under a name that no collector reads, then renamed: whoever reads sees all or the
     # former.
     fresh = output.with_name(f".{output.name}.{os.getpid()}")

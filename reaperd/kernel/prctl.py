@@ -15,6 +15,7 @@ from reaperd.kernel.libc import declare, last_errno
 
 PR_SET_PDEATHSIG: Final = 1
 PR_GET_PDEATHSIG: Final = 2
+PR_SET_DUMPABLE: Final = 4
 PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_GET_CHILD_SUBREAPER: Final = 37
@@ -73,6 +74,17 @@ def parent_death_signal() -> int:
     value = c_int()
     _prctl(PR_GET_PDEATHSIG, addressof(value))
     return value.value
+
+
+def set_dumpable(on: bool) -> None:  # noqa: FBT001 - the system call's own argument
+    """Let this process dump core and be looked into, or not: PR_SET_DUMPABLE(2const).
+
+    New credentials clear it.
+
+    Raises:
+        KernelError: a kernel that does not know it.
+    """
+    _prctl(PR_SET_DUMPABLE, int(on))
 
 
 def set_name(name: str) -> None:

@@ -202,6 +202,16 @@ def read_stat(pid: int) -> Stat | None:
     return parse_stat(line) if line else None
 
 
+def read_thread_stat(pid: int, tid: int) -> Stat | None:
+    """Return what /proc/PID/task/TID/stat says of one thread, or None if it is gone: proc_pid_task(5).
+
+    Raises:
+        KernelError: as `read_stat`.
+    """
+    line = _read(f"/proc/{pid}/task/{tid}/stat", _STAT_BYTES)
+    return parse_stat(line) if line else None
+
+
 def read_status(pid: int, tid: int | None = None) -> dict[str, str] | None:
     """Return the fields of /proc/PID/status, or of the thread `tid`; None if it is gone: proc_pid_status(5).
 
@@ -321,7 +331,7 @@ def children(pid: int) -> list[int]:
     A process that is gone has none. The kernel may leave living children out while others of them are being
     reaped: proc_tid_children(5). Who must have all looks again until nothing new turns up.
     """
-    if not _has_children_files():
+    if not has_children_files():
         return sorted(stat.pid for stat in _all_stats() if stat.ppid == pid)
     found: set[int] = set()
     for tid in threads(pid):
@@ -338,7 +348,7 @@ def descendants(pid: int, *, most: int | None = None) -> list[Stat]:
     Whoever has left the tree by the time it is looked at, or whose pid has been given to a stranger by then,
     is not in the answer: each one's parent was seen in the tree.
     """
-    if not _has_children_files():
+    if not has_children_files():
         return _descendants_among(pid, _all_stats())[:most]
     inside = {pid}
     found: list[Stat] = []
@@ -379,7 +389,7 @@ def _all_stats() -> Iterator[Stat]:
 
 
 @cache
-def _has_children_files() -> bool:
+def has_children_files() -> bool:
     """Tell whether the kernel was built with CONFIG_PROC_CHILDREN; nearly all are."""
     return Path("/proc/thread-self/children").exists()
 

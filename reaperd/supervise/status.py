@@ -1,9 +1,11 @@
 """What `status` says of services: one plain row each, the same for people and for programs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
+from reaperd.children.tally import Tally
 from reaperd.config.spec import LogFile, ServiceSpec, Sink
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Awaits, State, Timer
@@ -16,10 +18,18 @@ SCHEMA: Final = "reaperd.status/1"
 Row = dict[str, object]
 
 
-def rows(services: Iterable[Service], gates: Gates, timers: Timers[Deadline], now_ns: int) -> list[Row]:
-    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC)."""
+def rows(
+    services: Iterable[Service],
+    gates: Gates,
+    timers: Timers[Deadline],
+    now_ns: int,
+    tallies: Mapping[str, Tally] = MappingProxyType({}),
+) -> list[Row]:
+    """Return one row for each service, as of `now_ns` (CLOCK_MONOTONIC), with what each run has."""
     return [
-        _row(service, gates, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns) for service in services
+        _row(service, gates, timers.at_ns((service.spec.name, Timer.BACKOFF)), now_ns)
+        | {"memory": tally.memory_bytes if (tally := tallies.get(service.run_id or "")) else None}
+        for service in services
     ]
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from reaperd.children.tally import Tally
 from reaperd.config import spec as config
 from reaperd.config.spec import SECOND_NS, HealthAction, ServiceSpec, ZombieRemedy
 from reaperd.policy.words import CheckFailed, Event, Exited, Unhealthy
@@ -33,7 +34,6 @@ _CLEARING_NS: Final = (
     120 * SECOND_NS
 )  # it gives up by itself long before: it must not be killed in the middle
 _SHORTEST_NS: Final = SECOND_NS  # between two looks
-_MOST_READ: Final = 4096  # processes, while who asked for a status waits: 50 ms
 _DEFAULT: Final = config.Zombies()
 
 
@@ -123,20 +123,15 @@ class Zombies:
         """Return how many zombies stay, by service and name of the parent, as of the latest look."""
         return self._litter.rows()
 
-    def count_now(self, services: Iterable[Service]) -> None:
-        """Count the zombies there are at this moment under services at which nobody looks, for who asks.
+    def count_now(self, services: Iterable[Service], tallies: Mapping[str, Tally]) -> None:
+        """Take over the zombies there are at this moment under services at which nobody looks, for who asks.
 
         Of any age, for nobody knows it. None is put down where there are more processes than may be read.
         """
-        left = _MOST_READ
         for service in services:
-            if self._wanted(service) is not None:
-                continue
-            service.zombies = None
-            if service.run_id is not None and left > 0:
-                count, read = self._world.children.count_zombies(service.run_id, left)
-                left -= read
-                service.zombies = count if left > 0 else None
+            if self._wanted(service) is None:
+                found = tallies.get(service.run_id or "")
+                service.zombies = None if found is None else found.zombies
 
     # --- looking ----------------------------------------------------------------------------------------
 

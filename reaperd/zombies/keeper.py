@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from ctypes import c_long
 from typing import Final, NoReturn
 
-from reaperd.kernel import prctl, procfs, signals, wait
+from reaperd.kernel import libc, prctl, procfs, signals, wait
 
 Body = Callable[[int], None]  # gets the descriptor to report to
 _PAUSE_S: Final = 0.01
@@ -66,6 +67,33 @@ def forever() -> None:
 def say(report: int, role: str, pid: int) -> None:
     """Report who plays which part."""
     os.write(report, b"%s %d\n" % (role.encode(), pid))
+
+
+def ready(report: int, *zombies: int) -> None:
+    """Report the zombies, and that all is as it is going to be."""
+    for zombie in zombies:
+        say(report, "zombie", zombie)
+    say(report, "ready", 0)
+
+
+def until(pid: int, state: str) -> None:
+    """Return once a process is in that state, or gone."""
+    while (stat := procfs.read_stat(pid)) is not None and stat.state != state:
+        time.sleep(_PAUSE_S)
+
+
+def syscall() -> Callable[..., int]:
+    """Return the C library's function that makes any system call."""
+    return libc.declare("syscall", c_long, c_long, c_long, c_long, c_long, c_long)
+
+
+def number(of: Mapping[str, int]) -> int:
+    """Return a call's number on this machine, of those that are known.
+
+    Raises:
+        KeyError: it is not known here; that ends the child, and says so.
+    """
+    return of[os.uname().machine]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from signal import Signals
 from typing import Any, Final
 
-from reaperd.zombies.explain import Cause
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
 SCHEMA: Final = "reaperd.zombies/1"

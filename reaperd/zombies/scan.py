@@ -4,8 +4,9 @@ A zombie has ended and waits for its parent to collect its exit status. Its memo
 command line; name, user, times and status are left. Everything may vanish between two looks: what is gone
 by the time of the second is left out.
 
-psutil lists the processes and describes the parents. The zombies themselves, of which there may be thousands,
-are read from /proc: psutil takes five times as long for each, and does not know the half of what is needed.
+A cheap look at every process leaves few candidates: `procfs.may_be_zombie`. psutil lists the processes, and
+tells of each zombie and each parent what it knows. What it does not know (flags, exit signal, tracer, masks,
+time of death) is read from /proc.
 
 How long a zombie has been one is nowhere written. Its start bounds it from above. Where the scheduler tells
 when it last ran, that is its death; time that the machine was suspended does not count there, so it bounds
@@ -16,7 +17,7 @@ import os
 import pwd
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from errno import EACCES, EPERM
 from functools import cache
@@ -26,9 +27,10 @@ import psutil
 
 from reaperd.errors import Exit, KernelError, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
-from reaperd.zombies.explain import Cause, explain
-from reaperd.zombies.facts import ZombieFacts, parent_facts, zombie_facts
+from reaperd.zombies.explain import explain
+from reaperd.zombies.facts import ParentFacts, parent_facts, zombie_facts
 
 _SECRET: Final = frozenset({EACCES, EPERM})
 
@@ -139,34 +141,36 @@ def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
 class _Look:
     """What several zombies of one scan share: the time, and what was read of their parents."""
 
-    __slots__ = ("_cgroups", "_counts", "_facts", "_now", "_now_ms", "_parents")
+    __slots__ = ("_counts", "_now", "_now_ms", "_sides")
 
     def __init__(self, found: Sequence[procfs.Stat]) -> None:
         self._counts = Counter(stat.ppid for stat in found)
-        self._parents = {ppid: _parent(ppid) for ppid in self._counts}
-        self._facts = {ppid: parent_facts(ppid) if ppid else None for ppid in self._counts}
-        self._cgroups = {ppid: read_cgroup(ppid) if ppid else None for ppid in self._counts}
+        self._sides: dict[int, _Side] = {}  # by parent
         self._now = time.time()
         self._now_ms: dict[int, float | None] = {}  # by processor
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
         """Return what can be told of a zombie, or None once it has been collected."""
-        age_s, at_least_s = stat.age_s, self._at_least_s(stat)
+        seen = _seen(stat.pid)
+        if seen is None:
+            return None
+        side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat)
         status = stat.exit_code if procfs.may_inspect(stat.pid) else None
         told = procfs.read_status(stat.pid)
         if told is None:
             return None
-        facts = self._facts_of(stat, told, age_s if at_least_s is None else at_least_s)
-        cgroup = read_cgroup(stat.pid) or self._cgroups[stat.ppid]  # version 1 forgets that of the dead
+        dead_s = age_s if at_least_s is None else at_least_s
+        facts = zombie_facts(stat, told, side.facts, dead_s, self._counts[stat.ppid] - 1)
+        cgroup = read_cgroup(stat.pid) or side.cgroup  # version 1 forgets that of the dead
         if not _is_still_there(stat):
             return None
         return Zombie(
             pid=stat.pid,
             start_time=stat.start_time,
-            name=stat.comm,
-            user=_user_name(int(told.get("Uid", "0").split()[0])),
+            name=seen.name,
+            user=_user_name(seen.uid),
             ppid=stat.ppid,
-            parent=self._parents[stat.ppid],
+            parent=side.parent,
             started_at=self._now - age_s,
             at_most_s=age_s,
             at_least_s=at_least_s,
@@ -175,7 +179,7 @@ class _Look:
             exit_signal=None if status is None else wait.exit_signal(status),
             core_dumped=stat.core_dumped,
             threads=stat.num_threads,
-            cause=explain(facts, self._facts[stat.ppid]),
+            cause=explain(facts, side.facts),
             inner_pid=facts.inner_pid,
             tracer=facts.holder,
             place=place_of(cgroup),
@@ -192,11 +196,50 @@ class _Look:
         now_ms = self._now_ms[stat.processor]
         return None if now_ms is None else min(max(0.0, (now_ms - died_ms) / 1000), stat.age_s)
 
-    def _facts_of(self, stat: procfs.Stat, told: Mapping[str, str], age_s: float) -> ZombieFacts:
-        return zombie_facts(stat, told, self._facts[stat.ppid], age_s, self._counts[stat.ppid] - 1)
+    def _side(self, ppid: int) -> "_Side":
+        if ppid not in self._sides:
+            self._sides[ppid] = (
+                _Side(_parent(ppid), parent_facts(ppid), read_cgroup(ppid))
+                if ppid
+                else _Side(None, None, None)
+            )
+        return self._sides[ppid]
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What was read of a parent."""
+
+    parent: Parent | None
+    facts: ParentFacts | None
+    cgroup: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What psutil tells of a zombie."""
+
+    name: str
+    uid: int
+
+
+def _seen(pid: int) -> _Seen | None:
+    """Return what psutil tells of a zombie, None if there is none any more.
+
+    Its ppid() would look the process up once more, and its create_time() read the machine's time of start for
+    each: both are in the line that we have.
+    """
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() != psutil.STATUS_ZOMBIE:
+                return None
+            return _Seen(process.name(), process.uids().real)
+    except psutil.Error:
+        return None
+
+
+@cache  # psutil's username() asks the user database for each process anew
 def _user_name(uid: int) -> str:
     """Return a user's name, or the number where it has none."""
     try:

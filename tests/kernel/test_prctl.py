@@ -27,6 +27,23 @@ def test_a_process_can_become_a_subreaper_and_stop_being_one() -> None:
     assert call_in_process(_become_and_stop) == [False, True, False]
 
 
+def _seen_while_not_dumpable() -> list[bool]:
+    """Tell, as a plain user, whether what only one's equals may see can be seen of oneself."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresuid(65534, 65534, 65534)
+    answers = []
+    for on in (True, False):
+        prctl.set_dumpable(on)
+        answers.append(os.stat(f"/proc/{os.getpid()}/environ").st_uid == os.geteuid())  # noqa: PTH116
+    return answers
+
+
+def test_a_process_can_stop_being_dumpable() -> None:
+    """Then its files in /proc are root's: proc(5)."""
+    assert call_in_process(_seen_while_not_dumpable) == [True, False]
+
+
 def _inherited_by_fork() -> int:
     prctl.set_child_subreaper(True)
     pid = os.fork()

@@ -391,7 +391,7 @@ def test_all_descendants_are_found_once_and_in_order() -> None:
 
 def _without_children_files() -> list[bool]:
     """Look for children as on a kernel without CONFIG_PROC_CHILDREN."""
-    procfs._has_children_files = lambda: False  # type: ignore[assignment]
+    procfs.has_children_files = lambda: False  # type: ignore[assignment]
     with owned_child(sleep_forever) as child:
         found = procfs.children(os.getpid())
         below = [stat.pid for stat in procfs.descendants(os.getpid())]

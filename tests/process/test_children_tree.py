@@ -7,10 +7,11 @@ from typing import Final
 
 import pytest
 
+from reaperd.children import tally
 from reaperd.children.leaves import find_place
 from reaperd.children.sweep import Progress
 from reaperd.errors import ReaperdError
-from reaperd.kernel import cgroup
+from reaperd.kernel import cgroup, procfs
 from tests.support.nursery import nursery
 from tests.support.processes import call_in_process, system_python, wait_gone, wait_state
 
@@ -197,3 +198,37 @@ def _same_fds(cgroups: bool) -> list[bool]:  # noqa: FBT001 - travels as JSON
 def test_a_run_leaves_nothing_behind(cgroups: bool) -> None:  # noqa: FBT001 - a parameter
     """Forty runs later there are as many descriptors and cgroups as after the first ones."""
     assert call_in_process(_same_fds, _need(cgroups)) == [True, True]
+
+
+# --- memory ---------------------------------------------------------------------------------------------
+
+
+def _memory(command: str, lists: bool, most: int) -> list[object]:  # noqa: FBT001 - travels as JSON
+    tally.MOST_OF_ONE = most  # type: ignore[misc] # this process is the test's own
+    if not lists:
+        procfs.has_children_files = lambda: False  # type: ignore[assignment]
+    with nursery(cgroups=False) as kids:
+        run, _ = kids.start(["sh", "-c", command], name="ours")
+        other, _ = kids.start(["sleep", "1002"], name="theirs")
+        kids.wait_members(run, 3, "sleep")
+        sizes = {each: found.memory_bytes for each, found in kids.children.tally([run, other]).items()}
+        members = [(each, kids.children.members(each)) for each in (run, other)]
+        sums = {each: sum(stat.rss_bytes for stat in stats) for each, stats in members}
+        return [sizes == sums, sorted({run, other} - set(sizes)) == [run]]
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["children files", "all of /proc"])
+def test_the_memory_of_a_run_is_that_of_its_tree(lists: bool) -> None:  # noqa: FBT001 - a parameter
+    """Of escapees, too; also on a kernel that does not list children."""
+    if lists and not procfs.has_children_files():
+        pytest.skip("needs /proc/PID/task/TID/children")
+    command = "(setsid sleep 1000 &) ; sleep 1001 & exec sleep 1003"
+    assert call_in_process(_memory, command, lists, 1024) == [True, False]
+
+
+def test_the_memory_of_a_crowd_is_not_added_up() -> None:
+    """What a look at one service costs has a bound, and other services have their sums all the same."""
+    if not procfs.has_children_files():
+        pytest.skip("needs /proc/PID/task/TID/children")
+    command = "(setsid sleep 1000 &) ; sleep 1001 & exec sleep 1003"
+    assert call_in_process(_memory, command, True, 2) == [False, True]

@@ -84,9 +84,9 @@ def test_status_table(server: Server) -> None:
     done = reaperd("status", socket=server.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "NAME  STATE     PID  UPTIME  RESTARTS  WHY",
-        "web   running  4242  1h 02m         3  -",
-        "db    running  4242  1h 02m         3  -",
+        "NAME  STATE     PID  UPTIME  RESTARTS  MEMORY  ZOMBIES  WHY",
+        "web   running  4242  1h 02m         3   12.3M        -  -",
+        "db    running  4242  1h 02m         3   12.3M        -  -",
     ]
 
 
@@ -109,13 +109,13 @@ def test_text_of_services_is_escaped(tmp_path: Path) -> None:
 def test_status_on_a_terminal(tmp_path: Path) -> None:
     """On a terminal states have colours, NO_COLOR takes them away, and lines end where the terminal does."""
     with serving(tmp_path, "web", "failed") as server:
-        coloured = on_terminal("status", socket=server.path, TERM="xterm", COLUMNS="50")
+        coloured = on_terminal("status", socket=server.path, TERM="xterm", COLUMNS="36")
         assert "\x1b[32mrunning\x1b[0m" in coloured
         assert "\x1b[31mfailed\x1b[0m" in coloured
-        assert "exit s..." in coloured
-        plain = on_terminal("status", socket=server.path, TERM="xterm", COLUMNS="50", NO_COLOR="1")
+        assert "exit statu..." in coloured
+        plain = on_terminal("status", socket=server.path, TERM="xterm", COLUMNS="36", NO_COLOR="1")
         assert "\x1b" not in plain
-        assert max(map(len, plain.splitlines())) == 50
+        assert max(map(len, plain.splitlines())) == 36
 
 
 def on_terminal(*words: str, socket: Path, **more: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from reaperd.kernel import procfs
-from reaperd.zombies.explain import INIT_TRANSIT_S, TRANSIT_S
+from reaperd.zombies.careless import INIT_TRANSIT_S, TRANSIT_S
 from reaperd.zombies.scan import scan
 from reaperd.zombies.specimens import KINDS, specimen
 from tests.support.processes import (

@@ -186,7 +186,7 @@ def test_a_scan_survives_everything_vanishing() -> None:
 PRINT_FACTS: Final = """
 from reaperd.zombies.scan import scan
 z, = scan().zombies
-print(z.exit_code, z.exit_signal, z.was_killed, z.user, z.ppid, z.parent and z.parent.pid)
+print(z.exit_code, z.exit_signal, z.was_killed, z.user, z.ppid, z.parent and z.parent.pid, z.cause.name)
 """
 
 
@@ -206,7 +206,7 @@ def test_a_plain_user_is_told_what_is_secret() -> None:
     told = call_in_pid_namespace(_seen_by_nobody, system_python())
     if "No module named" in told[0] or "Permission denied" in told[0]:
         pytest.skip("the packages of these tests cannot be read by a plain user")
-    assert told == ["None", "None", "True", "root", "1", "1"]
+    assert told == ["None", "None", "True", "root", "1", "1", "in-transit"]
 
 
 def _parent_outside(inside: int) -> list[str]:
@@ -230,7 +230,7 @@ def test_a_parent_outside_the_namespace_is_nobody_here() -> None:
         assert outer.stdout.readline() == b"ready\n"
         (inside,) = procfs.children(outer.pid)
         told = call_in_process(_parent_outside, inside)
-    assert told == ["3", "None", "False", "root", "0", "None"]
+    assert told == ["3", "None", "False", "root", "0", "None", "parent-outside"]
 
 
 LOOK_AND_SAY: Final = """

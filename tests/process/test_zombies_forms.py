@@ -2,18 +2,33 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from reaperd.zombies.explain import TRANSIT_S
+from reaperd.kernel import prctl
+from reaperd.zombies.careless import TRANSIT_S
 from reaperd.zombies.specimens import specimen
-from tests.support.processes import ROOT, call_in_pid_namespace, need_program, need_root, owned, wait_readable
+from tests.support.processes import (
+    ROOT,
+    call_in_pid_namespace,
+    fork_child,
+    need_program,
+    need_root,
+    owned,
+    owned_child,
+    sleep_forever,
+    wait_readable,
+    wait_zombie,
+)
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="some kinds are made on x86-64 only")
 
@@ -79,6 +94,52 @@ def test_forms_exclude_each_other() -> None:
     assert _run("--tree", "--by", "user")[0] == 2
     assert _run("--output", "x")[0] == 2
     assert _run("--older-than", "soon")[0] == 2
+    assert _run("--watch", "0")[0] == 2
+    assert _run("--prometheus", "--json")[0] == 2
+    assert _run("--warn", "1", "--json")[0] == 2
+
+
+def _metrics_of_a_hostile_parent() -> list[str]:
+    """Return the metrics as a pipe gets them, and as a terminal does."""
+
+    def parent() -> None:
+        prctl.set_name("\x1b]0;x\x07")
+        wait_zombie(fork_child(lambda: None))
+        os.write(tells, b".")
+        sleep_forever()
+
+    told, tells = os.pipe()
+    with owned_child(parent):
+        os.read(told, 1)
+        ours, theirs = pty.openpty()
+        done = subprocess.run([*COMMAND, "--prometheus"], cwd=ROOT, stdout=theirs, check=False)
+        assert done.returncode == 1
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # EIO: everybody has left the terminal
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        return [_run("--prometheus")[1], said.decode()]
+
+
+def test_metrics_do_not_command_a_terminal() -> None:
+    """A name is as it is for a collector, and spelt out for who looks."""
+    piped, seen = call_in_pid_namespace(_metrics_of_a_hostile_parent)
+    assert 'parent="\x1b]0;x\x07"' in piped
+    assert 'parent="\\x1b]0;x\\x07"' in seen
+    assert "\x1b" not in seen
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    """Neither a device nor a directory, nor what has no name; each is left as it was."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for output in (pipe, tmp_path, Path("/")):
+        status, _, problem = _run("--prometheus", "--output", str(output))
+        assert status == 1
+        assert problem.startswith(f"reaperd: cannot write {output}: it is no regular file\nhint: ")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_watching_says_more_each_time() -> None:
@@ -94,6 +155,30 @@ def test_watching_says_more_each_time() -> None:
         assert process.wait(20) == 130
     assert lines[0] == {"schema": "reaperd.zombies.watch/1"}
     assert all(isinstance(line["count"], int) for line in lines[1:])
+
+
+def test_on_a_terminal_each_look_is_drawn_over_the_one_before() -> None:
+    """Up by the lines that were drawn, and erased; Ctrl-C leaves the last look, and no word of its own."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    words = [*COMMAND, "--watch", "10ms"]
+    with owned(words, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        while said.count(b" zombies\r\n") < 3:
+            wait_readable(ours)
+            said += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # EIO: everybody has left the terminal
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        assert process.wait(20) == 130
+    os.close(ours)
+    first, *others = said.decode().split("\x1b[J")
+    lines = [re.sub(r"\x1b\[\d+F$", "", look).count("\r\n") for look in (first, *others)]
+    assert [int(n) for n in re.findall(r"\x1b\[(\d+)F", said.decode())] == lines[:-1]
+    assert b"Traceback" not in said
+    assert said.endswith(b"\r\n")
 
 
 def test_where_it_could_not_look_monitoring_says_unknown() -> None:

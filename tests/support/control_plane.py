@@ -101,6 +101,7 @@ class FakeDaemon:
             "failures": 0,
             "since": "2024-05-06T07:08:09Z",
             "uptime": 3723.5 if state == "running" else None,
+            "memory": 12_900_000 if state == "running" else None,
             "why": "exit status 1\x1b[31m" if state == "failed" else None,
         }
 

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.cli.render import COLOURS, Column, Screen, cell, cells_of, printable, screen_of, span, table
+from reaperd.cli.render import (
+    COLOURS,
+    Column,
+    Screen,
+    cell,
+    cells_of,
+    printable,
+    screen_of,
+    size,
+    span,
+    table,
+)
 
 COLUMNS = (Column("NAME"), Column("STATE", styles=COLOURS), Column("PID", right=True), Column("WHY"))
 
@@ -80,7 +91,6 @@ def test_table_fits_the_terminal() -> None:
     assert max(map(len, table(COLUMNS, rows, Screen(40)).splitlines())) == 40
     assert table(COLUMNS, rows, Screen(40)).endswith("...\n")
     assert "at all" in table(COLUMNS, rows, Screen())
-    assert "at all" in table(COLUMNS, rows, Screen(10))
 
 
 @given(st.text(max_size=30), st.integers(30, 60))
@@ -88,6 +98,31 @@ def test_table_never_leaves_the_terminal(text: str, width: int) -> None:
     """Whatever a reason is made of, its line has no more cells than the terminal."""
     shown = table(COLUMNS, [("web", "running", "7", cell(text * 3))], Screen(width))
     assert all(cells_of(line) <= width for line in shown.splitlines())
+
+
+def test_a_narrow_terminal_has_fewer_columns() -> None:
+    """Spare ones go, the rightmost first, then long names are cut: what tells most stays."""
+    columns = (
+        Column("NAME"),
+        Column("STATE", styles=COLOURS),
+        Column("UPTIME", right=True, spare=True),
+        Column("MEMORY", right=True, spare=True),
+        Column("WHY"),
+    )
+    rows = [("a-service-with-a-long-name", "running", "1h 02m", "12.3M", "before that: exited with 3")]
+    heads = {
+        width: table(columns, rows, Screen(width)).splitlines()[0].split() for width in (100, 72, 60, 40)
+    }
+    assert heads == {
+        100: ["NAME", "STATE", "UPTIME", "MEMORY", "WHY"],
+        72: ["NAME", "STATE", "UPTIME", "WHY"],
+        60: ["NAME", "STATE", "WHY"],
+        40: ["NAME", "STATE", "WHY"],
+    }
+    assert table(columns, rows, Screen(40)).splitlines()[1] == "a-service-with-a-l...  running  befor..."
+    assert all(
+        len(line) <= width for width in heads for line in table(columns, rows, Screen(width)).splitlines()
+    )
 
 
 def test_colours_do_not_shift_columns() -> None:
@@ -122,3 +157,21 @@ def test_screen_of_a_terminal(environ: dict[str, str], screen: Screen) -> None:
             assert screen_of(stream, environ) == screen
     finally:
         os.close(leader)
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (None, "-"),
+        (0, "0B"),
+        (1023, "1023B"),
+        (1024, "1.0K"),
+        (12_900_000, "12.3M"),
+        (104_857_600, "100M"),
+        (1 << 30, "1.0G"),
+        (1 << 62, "4096P"),
+    ],
+)
+def test_sizes(count: int | None, shown: str) -> None:
+    """Sizes have the unit in which they are short, and a digit behind the point while it says something."""
+    assert size(count) == shown

@@ -1,6 +1,9 @@
 import json
 from datetime import UTC, datetime
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from reaperd.output.looks import json_lines, prefixed
 
 
@@ -18,3 +21,22 @@ def test_each_line_is_an_object() -> None:
     for each in found:
         assert datetime.fromisoformat(each.pop("time")).tzinfo is UTC
         assert each == {"service": "web", "stream": "stderr"}
+
+
+@given(
+    st.lists(st.text(st.characters(max_codepoint=0x100, exclude_characters="\n"), max_size=12), min_size=1)
+)
+def test_each_line_is_told_as_it_is(texts: list[str]) -> None:
+    """Whether lines are made into objects all at once or one after the other."""
+    lines = json_lines("web", "stdout")("".join(f"{text}\n" for text in texts).encode())
+    told = [json.loads(line) for line in lines.split(b"\n")[:-1]]
+    assert [each["message"] for each in told] == texts
+    assert all((each["service"], each["stream"]) == ("web", "stdout") for each in told)
+
+
+@given(st.text(st.sampled_from('a"\\\t b{}\x7f'), max_size=30))
+def test_the_quick_way_writes_what_the_slow_one_does(text: str) -> None:
+    """To the byte: a line beyond ASCII in the same piece makes all of them go the slow way."""
+    shape = json_lines("web", "stdout")
+    quick, slow = shape(f"{text}\n".encode()), shape(f"{text}\n€\n".encode()).split(b"\n")[0] + b"\n"
+    assert quick.partition(b'"service"')[2] == slow.partition(b'"service"')[2]

@@ -2,6 +2,7 @@ import re
 import time
 from datetime import UTC, datetime
 
+from reaperd.children.tally import Tally
 from reaperd.config.spec import ServiceSpec
 from reaperd.loop.timers import Timers
 from reaperd.policy.words import Exited, Run, State, Timer, Want
@@ -20,7 +21,8 @@ def test_a_row_says_what_is_known() -> None:
     web = Service(
         SPEC, run, since_wall_ns=1_500_000_000, latest=7, main=7, said="all well", next_run_ns=2 * S
     )
-    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000)
+    web.run_id = "a.1"
+    [row] = rows([web], Gates(), Timers(), 100 * S + 500_000_000, {"a.1": Tally(4096, 0)})
     assert row == {
         "name": "web",
         "state": "running",
@@ -37,6 +39,7 @@ def test_a_row_says_what_is_known() -> None:
         "dropped": 0,
         "zombies": None,
         "why": None,
+        "memory": 4096,
     }
 
 

@@ -16,6 +16,7 @@ FULL = Facts(
     adopted=2,
     refusals={"full": 9},
     slow_clients=1,
+    zombies=(("web:1", HOSTILE, 4),),
 )
 
 
@@ -36,6 +37,8 @@ def test_openmetrics_is_read_by_its_own_parser() -> None:
     assert exits == {("web:1", "signal", "KILL"): 2, (HOSTILE, "exit", "1"): 1}
     states = {sample.labels["state"]: sample.value for sample in families["reaperd_services"].samples}
     assert states == {"running": 1, "failed": 1}
+    [zombies] = families["reaperd_service_zombies"].samples
+    assert (zombies.labels, zombies.value) == ({"service": "web:1", "parent": HOSTILE}, 4)
     [memory] = families["reaperd_service_memory_bytes"].samples
     assert memory.value == 1 << 40
 

@@ -1,13 +1,12 @@
 """Groups, verdicts, metrics and trends, on made-up scans."""
 
-import re
 from dataclasses import replace
 
 import pytest
 
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.container import NOWHERE, Place, place_of
 from reaperd.zombies.digest import By, exposition, grouped, groups_as_json, verdict
-from reaperd.zombies.explain import Cause
 from reaperd.zombies.ladder import Method, Offer, way_of
 from reaperd.zombies.report import explanations
 from reaperd.zombies.scan import Parent, Scan, Zombie
@@ -117,13 +116,15 @@ def test_what_was_not_seen_is_not_fine() -> None:
 
 
 def test_metrics_are_valid_exposition_text() -> None:
-    """Each line is a comment or a series; hostile names are escaped."""
+    """The format's own parser reads them, hostile names as they are."""
+    parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client: make dev")
     assert ZOMBIE.parent is not None
     hostile = replace(ZOMBIE, pid=5, parent=replace(ZOMBIE.parent, name='a"b\\c\nd\udcff'))
     text = exposition(Scan((*many(2), hostile), is_complete=True), 1_700_000_000.5)
-    series = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+]+')
-    for line in text.splitlines():
-        assert line.startswith(("# HELP ", "# TYPE ")) or series.fullmatch(line), line
+    families = {family.name: family for family in parser.text_string_to_metric_families(text)}
+    assert {family.type for family in families.values()} == {"gauge"}
+    found = {sample.labels["parent"]: sample.value for sample in families["reaperd_zombies"].samples}
+    assert found == {"sh": 2, 'a"b\\c\nd\\xff': 1}
     assert text.endswith("\n")
     text.encode()
     assert 'reaperd_zombies{parent="sh",ppid="7",cause="parent-never-waits",leak="true"' in text

@@ -1,16 +1,20 @@
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reaperd.cli.render import Screen
 from reaperd.cli.zombies import as_text
-from reaperd.zombies.explain import Cause
+from reaperd.zombies.cause import Cause
 from reaperd.zombies.report import as_json, signal_name
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
+DOCS: Final = Path(__file__).parents[3] / "docs"
 PARENT = Parent(pid=7, name="python3", command="python3 server.py", status="sleeping")
 CAUSE = Cause(name="parent-stopped", sentence="It was stopped.", evidence="state T", advice="kill -CONT 7")
 DEAD_LEADER = replace(CAUSE, name="dead-leader", is_leak=False)
@@ -143,6 +147,14 @@ def test_the_object_has_every_documented_key() -> None:
             },
         ],
     }
+
+
+def test_the_object_is_of_the_published_schema() -> None:
+    """With and without what may be missing, and no key that the schema does not know."""
+    schema = json.loads((DOCS / "reference/schemas/zombies-1.json").read_text())
+    bare = replace(ZOMBIE, parent=None, ppid=0, at_least_s=None, exit_code=None, exit_signal=9)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(as_json(Scan((ZOMBIE, bare), is_complete=False)), schema)
 
 
 def test_zombies_with_one_cause_are_explained_once() -> None:

@@ -1,0 +1,37 @@
+"""What is said of a zombie: why it is there, by what evidence, and what would help."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reaperd.zombies.facts import ParentFacts, ZombieFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a zombie is there.
+
+    Attributes:
+        name: for programs; never changes its meaning.
+        sentence: for people who never heard of wait(2).
+        evidence: what it rests on.
+        advice: what would help.
+        is_leak: False where nothing has to be done, or nothing can be done yet.
+    """
+
+    name: str
+    sentence: str
+    evidence: str
+    advice: str
+    is_leak: bool = True
+
+
+ZombieRule = Callable[[ZombieFacts], Cause | None]
+ParentRule = Callable[[ZombieFacts, ParentFacts], Cause | None]
+
+
+def end_parent(parent: ParentFacts) -> str:
+    """Return what helps where nothing but the parent is in the way."""
+    return (
+        f"let it collect them: reaperd reap --parent {parent.pid} --yes; "
+        f"or mend it, or end it, so that init does: kill {parent.pid}"
+    )
