@@ -175,7 +175,7 @@ def test_an_interpreter_with_capabilities_keeps_the_parent_death_signal(tmp_path
     for name in ("__init__.py", "entry.py"):
         shutil.copy(ROOT / "reaperd" / name, tmp_path / "reaperd")
     shutil.copy(PID1, tmp_path / "reaperd")
-    says = shutil.copy(SAYS, tmp_path)
+    talker = str(shutil.copy(SAYS, tmp_path))
     try:
         os.setxattr(python, "security.capability", NET_BIND_SERVICE)
     except OSError as error:
@@ -184,7 +184,7 @@ def test_an_interpreter_with_capabilities_keeps_the_parent_death_signal(tmp_path
     permitted = run([*nobody, str(python), "-S", "-c", "print(open('/proc/self/status').read())"]).stdout
     if "CapPrm:\t0000000000000400" not in permitted:
         pytest.skip("file capabilities are not granted here")
-    cmd = [SYSTEM_PYTHON, "-I", "-S", says, str(int(signal.SIGUSR1)), "0"]
+    cmd = [SYSTEM_PYTHON, "-I", "-S", talker, str(int(signal.SIGUSR1)), "0"]
     init = [str(python), "-S", "-c", BOOT, str(tmp_path), "init", "-q", "-p", "USR1", "--", *cmd]
     command = [*nobody, SYSTEM_PYTHON, "-c", PARENT, *init]
     with started(command, stdin=subprocess.PIPE, cwd=tmp_path) as parent:
