@@ -324,6 +324,11 @@ class Children:
         with self._reserve:
             return tally.of_trees({run_id: self._family.tops(run_id) for run_id in run_ids})
 
+    def cpu_s(self, run_id: str) -> float | None:
+        """Return the seconds of processor time of all who ever were in a run; None where no cgroup tells."""
+        with self._reserve:
+            return None if self._leaves is None else self._leaves.cpu_s(run_id)
+
     def run_of(self, pid: int) -> str | None:
         """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""
         by_leaf = None if self._leaves is None else self._leaves.run_of(pid)
