@@ -20,6 +20,7 @@ from reaperd.config.kinds import (
     PATHS,
     PATTERNS,
     SIGNAL,
+    SIZE,
     choice,
     duration,
     integer,
@@ -54,6 +55,8 @@ from reaperd.units import format_duration
 # A crash loop without any wait would be nothing but forks.
 _SHORTEST_NS: Final = 1_000_000
 _SECOND_NS: Final = 1_000_000_000
+
+_MOST_TASKS: Final = 1 << 22  # PID_MAX_LIMIT of the kernel
 
 MOST_INSTANCES: Final = 1000
 
@@ -215,6 +218,25 @@ SERVICE: Final = (
         "Which end of it ends the daemon too, with its exit status: a failure, or any.",
     ),
     Key("limits", LIMITS_TABLE, "Its resource limits, soft and hard alike or each: setrlimit(2)."),
+    Key(
+        "memory_max",
+        SIZE,
+        "How much memory all processes of a run may have together; at the limit one of them is killed. This "
+        "and the next two are by control groups: they hold for each instance by itself, change while it runs, "
+        "and where they cannot be had the service runs without, and `reaperd status` says so.",
+        field="memory_max_bytes",
+    ),
+    Key(
+        "cpu_weight",
+        integer(1, 10_000),
+        "Its share of processor time where that is short, against those of other runs, which without this key "
+        "have 100.",
+    ),
+    Key(
+        "pids_max",
+        integer(1, _MOST_TASKS),
+        "How many processes and threads a run may have; a fork beyond it fails.",
+    ),
     Key(
         "stdout",
         STDOUT,
