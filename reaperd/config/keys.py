@@ -221,16 +221,16 @@ SERVICE: Final = (
     Key(
         "memory_max",
         SIZE,
-        "How much memory all processes of a run may have together; at the limit one of them is killed. This "
-        "and the next two are by control groups: they hold for each instance by itself, change while it runs, "
-        "and where they cannot be had the service runs without, and `reaperd status` says so.",
+        "How much memory all processes of a run may have together; at the limit one is killed. "
+        "This and the next two are by control groups: they hold for each instance by itself, change while it "
+        "runs, and where they cannot be had the service runs without, and `reaperd status` says so.",
         field="memory_max_bytes",
     ),
     Key(
         "cpu_weight",
         integer(1, 10_000),
-        "Its share of processor time where that is short, against those of other runs, which without this key "
-        "have 100.",
+        "Its share of processor time where that is short, against those of other runs; 100 is what "
+        "those have that do not say.",
     ),
     Key(
         "pids_max",
