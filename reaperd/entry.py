@@ -22,28 +22,9 @@ def main() -> int:
         _init(skip=0)
     if sys.argv[1:2] == ["init"]:
         _init(skip=1)
-    if sys.argv[1:2] == ["zombies"]:
-        return _report()
     from reaperd.cli.main import main as command_line
 
     return command_line()
-
-
-def _report() -> int:
-    """Run the report of zombies, whose own words are 1 for "some" and 2 for "could not look".
-
-    An interpreter that fails leaves with 1: whoever looks at the status alone, a monitor or a timer, would be
-    told of zombies by a program that is damaged.
-    """
-    try:
-        from reaperd.cli.main import main as command_line
-
-        return command_line()
-    except Exception:  # noqa: BLE001 - whatever it is, nobody has looked
-        import traceback
-
-        traceback.print_exc()
-        return 2
 
 
 def _init(*, skip: int) -> "NoReturn":

@@ -56,7 +56,7 @@ def changes(old: ServiceSpec, new: ServiceSpec) -> tuple[Setting, ...]:
 
 def _all(spec: ServiceSpec) -> tuple[Setting, ...]:
     return (
-        _setting("memory_max", "memory", "memory.max", spec.memory_max_bytes, "max"),
+        _setting("memory_max", "memory", "memory.max", spec.memory_max, "max"),
         _setting("cpu_weight", "cpu", "cpu.weight", spec.cpu_weight, "100"),
         _setting("pids_max", "pids", "pids.max", spec.pids_max, "max"),
     )

@@ -224,7 +224,6 @@ SERVICE: Final = (
         "How much memory all processes of a run may have together; at the limit one is killed. "
         "This and the next two are by control groups: they hold for each instance by itself, change while it "
         "runs, and where they cannot be had the service runs without, and `reaperd status` says so.",
-        field="memory_max_bytes",
     ),
     Key(
         "cpu_weight",

@@ -32,7 +32,7 @@ _LIVE: Final = frozenset(
         "schedule",
         "groups",
         "zombies",
-        "memory_max_bytes",
+        "memory_max",
         "cpu_weight",
         "pids_max",
     }
