@@ -64,8 +64,9 @@ cover: $(DEV) ## branch coverage, child processes included; fails under 90 %
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: $(DEV) ## measure the init beside its peers; takes minutes and wants root and a calm machine
+bench: $(DEV) ## measure the init beside its peers, and the model; takes minutes and wants root and a calm machine
 	@$(BIN)/python bench/init.py
+	@$(BIN)/python bench/model.py
 
 docs: $(DEV) ## write the generated parts of the manual anew
 	@$(BIN)/python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5

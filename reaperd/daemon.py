@@ -25,7 +25,7 @@ from reaperd.children.children import Children
 from reaperd.children.plan import Inheritance
 from reaperd.config.parse import load
 from reaperd.config.paths import make_folder
-from reaperd.config.spec import Cgroups, Config
+from reaperd.config.spec import Cgroups, Config, Connector
 from reaperd.control.doors import Doors
 from reaperd.control.server import Server
 from reaperd.errors import Exit, ReaperdError
@@ -34,15 +34,17 @@ from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
-from reaperd.measures import collect
+from reaperd.measures import Measures
 from reaperd.sd import activation
 from reaperd.sd.client import Asked
 from reaperd.supervise import state
 from reaperd.supervise.shutdown import KILLING_NS, Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
+from reaperd.supervise.tracking import Tracking
 from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.events import Told
 from reaperd.telemetry.logs import Format, Log, open_log
+from reaperd.track.tracker import Tracker, connect
 from reaperd.units import format_signal
 from reaperd.verbs import Verbs
 
@@ -72,9 +74,12 @@ class Daemon:
         self._poller = Poller()
         self._timers: Timers[Deadline] = Timers()
         inherited = Inheritance(dict(os.environ), caller.nofile, caller.mask)
-        self._children = Children(inherited, cgroups=config.daemon.cgroup is Cgroups.AUTO)
+        connector, why_not = connect(wanted=config.daemon.process_connector is Connector.AUTO)
+        tracker = Tracker(config.daemon.track, connector, why_not)
+        self._children = Children(inherited, cgroups=config.daemon.cgroup is Cgroups.AUTO, tracker=tracker)
         world = World(self._children, self._poller, self._timers, self._clock, log)
         self._supervisor = Supervisor(world)
+        self._tracking = Tracking(world, self._supervisor.look, config.daemon.heal_interval_ns)
         self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)
         self._forwards = dict(config.daemon.forward_signals)
         self._verbs = Verbs(config, self._supervisor, self._shutdown, world)
@@ -84,9 +89,7 @@ class Daemon:
         self._doors.serve(self._server)
         self._verbs.say, self._verbs.doors = self._server.answer, self._doors
         self._verbs.ring = self._told.ring
-        self._verbs.facts = partial(
-            collect, self._supervisor, world, self._told, self._server.census, self._clock()
-        )
+        self._verbs.facts = Measures(self._supervisor, world, self._told, self._server.census).collect
         self._announces = self._announcer(caller.asked)
 
     def _announcer(self, asked: Asked | None) -> Announces:
@@ -179,6 +182,7 @@ class Daemon:
         now_ns = self._clock()
         self._supervisor.due(self._timers.due(now_ns))
         self._server.expire(now_ns)
+        self._tracking.expire(now_ns)
 
     def settle(self) -> None:
         """Decide and perform until quiet, then answer who waited for it."""
@@ -192,6 +196,7 @@ class Daemon:
         if self._told.ring.is_fresh:
             self._told.ring.is_fresh = False
             self._server.feed()
+        self._verbs.tidings.settle(has_followers=self._server.has_followers, feed=self._server.feed)
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""
@@ -205,6 +210,7 @@ class Daemon:
             self._verbs.next_ns(),
             self._shutdown.deadline_ns,
             self._announces.next_ns(),
+            self._tracking.next_ns(),
         )
         nearest = min((each for each in deadlines if each is not None), default=None)
         return None if nearest is None else max(nearest - self._clock(), 0)

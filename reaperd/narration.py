@@ -9,6 +9,11 @@ from reaperd.telemetry.events import Event, Following, Ring
 _BEFORE: Final = 10  # events that whoever follows is shown before what comes
 
 
+def everything(_event: Event) -> bool:
+    """Leave nothing out."""
+    return True
+
+
 def following(ring: Ring, window: Window, is_meant: Callable[[Event], bool], now_s: float) -> Following:
     """Return a place in `ring` for whoever asked for `window`; `now_s` is of the wall clock."""
     if window.after is not None:

@@ -8,23 +8,27 @@ from collections.abc import Callable
 from typing import Final
 
 from reaperd import __version__, naming, narration
+from reaperd.children.family import Claim
 from reaperd.config.diff import Diff
 from reaperd.config.spec import EVERY, Config
 from reaperd.control.doors import Doors
 from reaperd.control.words import Answer, Ask, Feed, name_of, refusal, unknown_service
 from reaperd.errors import ReaperdError
+from reaperd.model import Process
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
-from reaperd.supervise import reload, status, why
+from reaperd.supervise import reload, status, tracking, why
 from reaperd.supervise.settled import is_well
 from reaperd.supervise.shares import taken
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
+from reaperd.supervise.tidings import Tidings
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
 from reaperd.telemetry.events import Event, Ring
 from reaperd.telemetry.metrics import OPENMETRICS, PROMETHEUS, Facts, render
+from reaperd.track import portrait
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
@@ -40,6 +44,7 @@ class Verbs:
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
         doors: where clients come in; set at the same time.
         ring: the events so far; set at the same time.
+        tidings: what changes among processes.
         facts: collects what metrics are made of; set at the same time.
         reloads: how often the files were read again.
         refused: whether they could not be followed the last time.
@@ -51,6 +56,7 @@ class Verbs:
         self.doors: Doors | None = None
         self.facts: Callable[[], Facts] = _no_facts
         self.ring = Ring()
+        self.tidings = Tidings(world.children.tracker)
         self.reloads = 0
         self.refused = False
         self._supervisor = supervisor
@@ -63,7 +69,7 @@ class Verbs:
     def ask(self, ticket: int, ask: Ask) -> Answer | Feed | None:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
-            case "openapi" | "status" | "why" | "metrics" | "events":
+            case "openapi" | "status" | "why" | "tree" | "metrics" | "events":
                 return self._tell(ask)
             case "reload" if ask.dry_run:
                 return self._try_reload()
@@ -109,10 +115,15 @@ class Verbs:
             return Answer(200, document())
         if ask.verb == "events":
             return self._narrate(ask)
+        if ask.verb == "tree":
+            return self._picture()
         if ask.verb == "metrics":
             text = render(self.facts(), openmetrics=ask.openmetrics)
             media = OPENMETRICS if ask.openmetrics else PROMETHEUS
             return Answer(200, {}, (("Content-Type", media),), text)
+        return self._tell_services(ask)
+
+    def _tell_services(self, ask: Ask) -> Answer:
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
@@ -129,14 +140,30 @@ class Verbs:
         tallies = self._world.children.tally(service.run_id for service in services if service.run_id)
         self._supervisor.zombies.count_now(services, tallies)
         rows = status.rows(services, wishes.gates, timers, now_ns, tallies)
+        standing = self._world.children.tracker.standing()
         more = {
+            "version": __version__,
             "unclaimed": self._world.children.unclaimed(),
             "zombie_looks": self._supervisor.zombies.looks(),
+            "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),
             "problems": [] if self.doors is None else self.doors.problems(),
         }
         return Answer(200, {"schema": status.SCHEMA, "items": rows, **more})
 
+    def _picture(self) -> Answer:
+        tracker = self._world.children.tracker
+        tracker.refresh()
+        return Answer(200, portrait.document(tracker.table, "daemon", tracker.table, self._service_of))
+
+    def _service_of(self, process: Process) -> str | None:
+        claim = process.data(Claim)
+        return None if claim is None else self._supervisor.name_of(claim.run_id)
+
     def _narrate(self, ask: Ask) -> Answer | Feed:
+        if ask.window.of_kernel:
+            self.tidings.keep()
+            everything = narration.everything
+            return narration.following(self.tidings.ring, ask.window, everything, self._world.wall() / 1e9)
         names = self._named(ask)
         if isinstance(names, Answer):
             return names
@@ -193,9 +220,13 @@ class Verbs:
         items: list[dict[str, object]] = []
         for name in names:
             problem = self._supervisor.signal(name, ask.signal, ask.scope)
-            state = self._supervisor.services[name].run.state.value
-            items.append({"name": name, "ok": problem is None, "state": state, "why": problem})
+            items.append(self._done(name, problem))
         return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
+
+    def _done(self, name: str, problem: str | None) -> dict[str, object]:
+        """Return what came of an ask that needs no waiting."""
+        state = self._supervisor.services[name].run.state.value
+        return {"name": name, "ok": problem is None, "state": state, "why": problem}
 
     def _enter(self, ticket: int, waiting: Waiting) -> None:
         patience = patience_ns(self._supervisor.services.values())
@@ -208,17 +239,10 @@ class Verbs:
                 name = service.spec.name
                 hint = f"say how in service.{service.spec.base or name}.reload, or: reaperd restart {name}"
                 return refusal(409, "no-reload", f'cannot reload "{name}": it does not say how', hint)
-        up = [service.spec.name for service in services if service.main is not None]
-        self._supervisor.reload_services(up)
-        items = [
-            {
-                "name": name,
-                "ok": name in up,
-                "state": self._supervisor.services[name].run.state.value,
-                "why": None if name in up else "it does not run",
-            }
-            for name in names
-        ]
+        items: list[dict[str, object]] = []
+        for name in names:
+            problem = self._supervisor.reload_service(name)
+            items.append(self._done(name, problem))
         return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
 
     # --- another configuration --------------------------------------------------------------------------

@@ -143,8 +143,13 @@ class Children:
         """
 
         def register(pid: int, pidfd: int) -> None:
-            self.reaper.know(pid, pidfd)
-            self._family.born(run_id, pid)
+            with self._reserve:  # the table may be full by now, and a look at the child takes a descriptor
+                self._family.born(run_id, pid)
+            try:
+                self.reaper.know(pid, pidfd)
+            except OSError:
+                self._family.unborn(run_id, pid)
+                raise
             self._mains[pid] = run_id
 
         plan = make_plan(spec, run_id, self._inherited, self._identity(spec), descriptors)
@@ -348,6 +353,11 @@ class Children:
         """Return what the trees of runs have at this moment; who would cost too much is left out: `tally`."""
         with self._reserve:
             return tally.of_trees({run_id: self._family.tops(run_id) for run_id in run_ids})
+
+    def cpu_s(self, run_id: str) -> float | None:
+        """Return the seconds of processor time of all who ever were in a run; None where no cgroup tells."""
+        with self._reserve:
+            return None if self._leaves is None else self._leaves.cpu_s(run_id)
 
     def run_of(self, pid: int) -> str | None:
         """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""

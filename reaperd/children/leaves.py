@@ -151,6 +151,11 @@ class Leaves:
         leaf = self._leaf_of.get(run_id)
         return None if leaf is None else cgroup.oom_kills(f"{self.directory}/{leaf}")
 
+    def cpu_s(self, run_id: str) -> float | None:
+        """Return the seconds of processor time of all who ever were in a run's leaf; None if not counted."""
+        leaf = self._leaf_of.get(run_id)
+        return None if leaf is None else cgroup.cpu_s(f"{self.directory}/{leaf}")
+
     def is_empty(self, run_id: str) -> bool:
         """Tell whether nobody lives in a run's leaf; while somebody does, `fd` will tell when to ask again.
 

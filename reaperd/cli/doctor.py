@@ -8,12 +8,13 @@ import click
 
 from reaperd import __version__
 from reaperd.cli.command import Command, client, json_option, socket_option
-from reaperd.cli.render import printable, put, put_json, stdout_screen, wrapped
+from reaperd.cli.render import cell, items_of, printable, put, put_json, span, stdout_screen, wrapped
 from reaperd.control.client import RefusedError
 from reaperd.doctor.findings import Check, Found, Verdict, partly, yes
 from reaperd.errors import Exit
 
 SCHEMA: Final = "reaperd.doctor/1"
+_TRACKED: Final = {"connector": "the process connector"}  # else by looks
 _STYLES: Final[Mapping[Verdict, str]] = {
     Verdict.YES: "\x1b[32m",
     Verdict.PARTLY: "\x1b[33m",
@@ -70,14 +71,25 @@ def _lines(check: Check, found: Found) -> str:
     return "".join(lines)
 
 
+def _woken(answer: Mapping[str, Any]) -> str:
+    looks = answer.get("zombie_looks")
+    if not isinstance(looks, dict):
+        return "nothing wakes it up to look for zombies"
+    return f"it wakes up every {span(looks.get('every'))} to look for zombies: {cell(looks.get('remedy'))}"
+
+
 def _daemon(socket: Path | None) -> Check:
     def look() -> Found:
         try:
             answer = client(socket).ask("status")
         except RefusedError as error:
             return partly(f"it answers, and refuses this user: {error.message}")
-        count = len(answer.get("items") or ())
-        return yes(f"it answers, and has {count} service{'' if count == 1 else 's'}")
+        count = len(items_of(answer))
+        parts = [f"version {cell(answer.get('version'))}", f"{count} service{'' if count == 1 else 's'}"]
+        if isinstance(tracking := answer.get("tracking"), dict):
+            parts.append(f"follows processes by {_TRACKED.get(str(tracking.get('source')), 'looks')}")
+        parts.append(_woken(answer))
+        return yes(", ".join(parts))
 
     return Check(
         "daemon",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 from reaperd.cli.logs import since
 from reaperd.cli.render import cell, put
 from reaperd.errors import Exit
@@ -23,12 +23,18 @@ _MARKS: Final = {"warning": "warning ", "error": "error "}
 @click.command(
     cls=Command,
     exits="0: shown. 4: there is no such service. 69: no daemon, or it ended.",
-    examples=("reaperd events", "reaperd events -f web 'worker:*'", "reaperd events --since 10m --json"),
+    examples=(
+        "reaperd events",
+        "reaperd events -f web 'worker:*'",
+        "reaperd events --since 10m --json",
+        "reaperd events --kernel -f",
+    ),
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, after the last ten.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many.")
 @click.option("--since", "since_text", metavar="T", help="Only what is not older: a time, or how long ago.")
+@click.option("--kernel", is_flag=True, help="What changes among processes, from now on, instead.")
 @json_option
 @socket_option
 def events(  # noqa: PLR0913 - one for each option
@@ -37,16 +43,19 @@ def events(  # noqa: PLR0913 - one for each option
     follow: bool,
     lines: int | None,
     since_text: str | None,
+    kernel: bool,
     as_json: bool,
     socket: Path | None,
 ) -> int:
     """Show what the daemon did of late: starts, exits, orphans, reloads and all else that its log can tell.
 
     The daemon keeps the last thousand or so, whatever its log writes. With names only what is about these
-    services is shown. With --json each line is an object, the first one naming the schema.
+    services is shown. With --kernel it is told which processes are forked, exec, end and are reaped, and how
+    they move between parents, groups and sessions. With --json each line is an object, the first one naming
+    the schema.
     """
     moment = None if since_text is None else _moment(since_text)
-    for line in client(socket).lines("events", names, follow=follow, since=moment, last=lines):
+    for line in client(socket).lines("events", names, follow=follow, since=moment, last=lines, kernel=kernel):
         if as_json:
             put(line.decode(errors="replace") + "\n")
         else:

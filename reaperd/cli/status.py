@@ -65,6 +65,7 @@ def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int
     else:
         put(table(_COLUMNS, [_row(item) for item in items], stdout_screen()))
         put(unclaimed(answer.get("unclaimed")))
+        put(clockwork(answer.get("tracking")))
         put(looks(answer.get("zombie_looks")))
     return verdict(items, named=bool(names))
 
@@ -94,6 +95,14 @@ def looks(told: object) -> str:
     if not isinstance(told, dict):
         return ""
     return f"\nzombies are looked for every {span(told.get('every'))}: {cell(told.get('remedy'))}\n"
+
+
+def clockwork(tracking: object) -> str:
+    """Return a line about looks by the clock, or nothing where there are none."""
+    seconds = tracking.get("heal_interval") if isinstance(tracking, dict) else None
+    return (
+        "" if seconds is None else f"\nlooks at all processes every {span(seconds)} (daemon.heal_interval)\n"
+    )
 
 
 def verdict(items: Sequence[Item], *, named: bool) -> Exit:

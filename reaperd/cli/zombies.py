@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,21 +116,7 @@ def zombies(
     """
     asked = _Asked(frozenset(pids), older_s, as_json)
     is_check = form["warn"] is not None or form["critical"] is not None
-    chosen = [
-        form["is_tree"],
-        form["every_s"] is not None,
-        form["by"] is not None,
-        is_check,
-        form["is_metrics"],
-    ]
-    if sum(chosen) > 1:
-        raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
-    if form["output"] is not None and not form["is_metrics"]:
-        raise click.UsageError("--output goes with --prometheus")
-    if form["is_zero"] and is_check:
-        raise click.UsageError(
-            "--exit-zero does not go with --warn and --critical: their status is the answer"
-        )
+    _refuse_mixtures(form, as_json=as_json, is_check=is_check)
     if form["every_s"] is not None:
         from reaperd.cli.zombie_watch import watch  # noqa: PLC0415  # see above
 
@@ -146,6 +133,29 @@ def zombies(
     else:
         _list(found, as_json=as_json)
     return Exit.FAILED if found.collectable and not form["is_zero"] else Exit.OK
+
+
+def _refuse_mixtures(form: Mapping[str, Any], *, as_json: bool, is_check: bool) -> None:  # Any: options
+    """Refuse options that say two things at once."""
+    chosen = [
+        form["is_tree"],
+        form["every_s"] is not None,
+        form["by"] is not None,
+        is_check,
+        form["is_metrics"],
+    ]
+    if sum(chosen) > 1:
+        raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
+    if form["output"] is not None and not form["is_metrics"]:
+        raise click.UsageError("--output goes with --prometheus")
+    if form["is_zero"] and is_check:
+        raise click.UsageError(
+            "--exit-zero does not go with --warn and --critical: their status is the answer"
+        )
+    if as_json and (is_check or form["is_metrics"]):
+        raise click.UsageError("--json is no form of --warn, --critical and --prometheus")
+    if form["every_s"] == 0:
+        raise click.UsageError("--watch has to wait between two looks: 2s, 500ms")
 
 
 def _list(found: "Scan", *, as_json: bool) -> None:
@@ -216,8 +226,14 @@ def _metrics(found: "Scan", output: Path | None) -> None:
 
     text = exposition(found, time.time())
     if output is None:
-        put(text)
+        # In the format itself a name may have anything but a line's end; a terminal would obey it.
+        is_seen = stdout_screen().width is not None
+        put("\n".join(map(printable, text.split("\n"))) if is_seen else text)
         return
+    if output.name == "" or (output.exists() and not output.is_file()):
+        raise ReaperdError(
+            f"cannot write {output}: it is no regular file", hint="without --output it is printed"
+        )
     # Beside the file, under a name that no collector reads, then renamed: whoever reads sees all or the
     # former.
     fresh = output.with_name(f".{output.name}.{os.getpid()}")

@@ -35,6 +35,7 @@ from reaperd.config.sockets import SOCKETS
 from reaperd.config.spec import (
     Backoff,
     Cgroups,
+    Connector,
     Essential,
     HealthAction,
     Log,
@@ -46,6 +47,7 @@ from reaperd.config.spec import (
     Scope,
     StartLimit,
     Stop,
+    Track,
     ZombieRemedy,
     Zombies,
 )
@@ -334,6 +336,28 @@ DAEMON: Final = (
         choice(Cgroups),
         "Whether each run has a control group of its own: where the daemon may make them, or never.",
         '"auto"',
+    ),
+    Key(
+        "track",
+        choice(Track),
+        "Who is in the daemon's picture of the machine's processes, as `reaperd tree` shows it: those that "
+        "descend from the daemon, or all.",
+        '"descendants"',
+    ),
+    Key(
+        "process_connector",
+        choice(Connector),
+        "Whether the kernel tells the daemon of each fork, exec and exit: where the machine lets it, or "
+        "never. Containers do not let it: cn_proc.",
+        '"auto"',
+    ),
+    Key(
+        "heal_interval",
+        duration(_SECOND_NS),
+        "The time between two looks at all processes that nothing but the clock asks for; at least 1s. They "
+        "find what nobody tells: a changed group, an adoption or a zombie where there is no process "
+        "connector. Without it there are none, and an idle daemon never wakes.",
+        field="heal_interval_ns",
     ),
     Key(
         "forward_signals",

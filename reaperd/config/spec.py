@@ -97,6 +97,20 @@ class Cgroups(Enum):
     NO = "no"
 
 
+class Connector(Enum):
+    """Whether the kernel tells the daemon of forks, execs and exits."""
+
+    AUTO = "auto"  # where the machine lets it
+    NO = "no"
+
+
+class Track(Enum):
+    """Who is in the daemon's model of processes."""
+
+    DESCENDANTS = "descendants"
+    ALL = "all"
+
+
 class LogFormat(Enum):
     """What the daemon's own lines look like."""
 
@@ -393,6 +407,9 @@ class DaemonSpec:
     control: Control = field(default_factory=Control)
     shutdown_timeout_ns: int | None = None  # None for what the services' own timeouts take
     cgroup: Cgroups = Cgroups.AUTO
+    track: Track = Track.DESCENDANTS
+    process_connector: Connector = Connector.AUTO
+    heal_interval_ns: int | None = None  # None for never
     forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
     zombies: ZombieRemedy | None = None  # None: only at services that ask for it, and to report
 

@@ -24,6 +24,7 @@ _READING: Final = {
     "status": "/v1/services",
     "why": "/v1/why",
     "events": "/v1/events",
+    "tree": "/v1/tree",
     "metrics": "/metrics",
 }
 _EXITS: Final[Mapping[str, Exit]] = {"unknown-service": Exit.UNKNOWN, "configuration": Exit.CONFIG}

@@ -35,6 +35,10 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Schema]]] = {
         {"enum": ["main", "group", "tree"], "default": "main"},
     ),
     "follow": ("Go on with what comes.", {"type": "boolean", "default": False}),
+    "kernel": (
+        "What changes among processes, from now on, rather than what the daemon does.",
+        {"type": "boolean", "default": False},
+    ),
     "since": ("Only what is not older: a time, or how long ago.", {"type": "string"}),
     "after": ("Only what comes after this number.", {"type": "integer", "minimum": 0}),
     "last": ("Only the last so many.", {"type": "integer", "minimum": 0}),

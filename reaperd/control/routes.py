@@ -5,6 +5,7 @@
     GET  /v1/services/NAME                         status
     GET  /v1/services/NAME/why                     why it is as it is; /v1/why[?name=NAME&...] of several
     GET  /v1/events[?follow&service=NAME&...]      events; also since=10m, after=NUMBER, last=NUMBER
+    GET  /v1/tree                                  the processes that the daemon knows
     GET  /metrics                                  metrics
     POST /v1/services/NAME/start[?wait=false]      start, stop, restart
     POST /v1/services/NAME/signal?signal=HUP       signal; also {"signal": "HUP", "scope": "tree"}
@@ -70,7 +71,7 @@ _ACTION, _RELOAD, _OPENAPI = "reaperd.action/1", "reaperd.reload/1", "openapi"
 _NAME, _NAMES, _WAIT = ("name",), ("names",), ("wait",)
 _SIGNAL, _SCALE, _TRY = ("signal", "scope"), ("wait", "instances"), ("wait", "dry_run")
 _EVENTS: Final = "reaperd.events/1"
-_WINDOW: Final = ("service", "follow", "since", "after", "last")
+_WINDOW: Final = ("service", "follow", "kernel", "since", "after", "last")
 _THEMSELVES: Final = "asks them to reload themselves"
 _ONE: Final = "/v1/services/{name}"
 _MOST_INSTANCES: Final = 1000
@@ -82,6 +83,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{_ONE}/why", _READ, "why", _WHY, "why one is as it is, what holds it, what is next"),
     Route("GET", "/v1/why", _READ, "why", _WHY, "the same of all, or of those named", _NAME),
     Route("GET", "/v1/events", _READ, "events", _EVENTS, "what the daemon did, one object a line", _WINDOW),
+    Route("GET", "/v1/tree", _READ, "tree", "reaperd.tree/1", "the processes that the daemon knows"),
     Route("GET", "/metrics", _READ, "metrics", "metrics", "what monitoring reads: OpenMetrics, or its elder"),
     Route("POST", f"{_ONE}/start", _OPERATE, "start", _ACTION, "starts one", _WAIT, _WAIT),
     Route("POST", f"{_ONE}/stop", _OPERATE, "stop", _ACTION, "stops one, with all it started", _WAIT, _WAIT),
@@ -319,7 +321,8 @@ class _Given:
             return Window()
         since_s, ago_s = _moment(self.query.get("since"))
         follow = self.flag("follow", without=False)
-        return Window(follow, since_s, ago_s, self._number("after"), self._number("last"))
+        kernel = self.flag("kernel", without=False)
+        return Window(follow, since_s, ago_s, self._number("after"), self._number("last"), kernel)
 
     def _number(self, key: str) -> int | None:
         word = self.query.get(key)

@@ -59,6 +59,7 @@ _ROW: Final = _object(
         "unlimited": _TEXT_OR_NULL,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
+        "memory": _COUNT_OR_NULL,
     }
 )
 _OUTCOME: Final = _object({"name": _TEXT, "ok": _FLAG, "state": _STATE_OR_NULL, "why": _TEXT_OR_NULL})
@@ -89,19 +90,66 @@ _LOOKS: Final[Schema] = {
     "required": ["every", "remedy"],
 }
 _FIRST: Final = _object(
-    {"schema": {"const": "reaperd.events/1"}, "kind": {"const": "daemon"}, "next": {"type": "integer"}}
+    {
+        "schema": {"const": "reaperd.events/1"},
+        "kind": {"enum": ["daemon", "kernel"]},
+        "next": {"type": "integer"},
+    }
 )
 _EVENT: Final = _object(
     {"seq": _COUNT, "time": _TIME, "level": {"enum": ["info", "warning", "error"]}, "event": _TEXT}
 )
 _LOST: Final = _object({"seq": _COUNT, "event": {"const": "events.lost"}, "lost": _COUNT})
+_TRACKING: Final = _object(
+    {
+        "scope": {"enum": ["descendants", "all"]},
+        "source": {"enum": ["connector", "looks"]},
+        "why_not": _TEXT_OR_NULL,
+        "processes": _COUNT,
+        "zombies": _COUNT,
+        "messages": _COUNT,
+        "lag": {"type": ["number", "null"]},
+        "losses": _COUNT,
+        "looks": _COUNT,
+        "look_time": {"type": ["number", "null"]},
+        "dirty": _FLAG,
+        "heal_interval": {"type": ["number", "null"]},
+    }
+)
+_PROCESS: Final = _object(
+    {
+        "pid": _COUNT,
+        "ppid": _COUNT,
+        "start_time": _COUNT,
+        "name": _TEXT,
+        "state": _TEXT,
+        "zombie": _FLAG,
+        "dead_leader": _FLAG,
+        "status": _COUNT_OR_NULL,
+        "init": _FLAG,
+        "adopted": _FLAG,
+        "service": _TEXT_OR_NULL,
+        "threads": _COUNT,
+        "tids": _PIDS,
+    }
+)
+_GROUP: Final = _object({"pgid": _COUNT, "processes": {"type": "array", "items": _PROCESS}})
+_SESSION: Final = _object({"sid": _COUNT, "groups": {"type": "array", "items": _GROUP}})
 
 COMPONENTS: Final[Mapping[str, Schema]] = {
     "error": _object({"error": _object({"code": _TEXT, "message": _TEXT, "hint": _TEXT_OR_NULL})}),
     "health": _object({"schema": {"const": "reaperd.health/1"}, "ok": {"const": True}}),
     "openapi": _object({"openapi": _TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}),
     "status": _answer(
-        "reaperd.status/1", _ROW, {"unclaimed": _PIDS, "problems": _TEXTS, "zombie_looks": _LOOKS}
+        "reaperd.status/1",
+        _ROW,
+        {
+            "version": _TEXT,
+            "unclaimed": _PIDS,
+            "problems": _TEXTS,
+            "zombie_looks": _LOOKS,
+            "tracking": _TRACKING,
+        },
     ),
     "why": _answer("reaperd.why/1", _REASON),
     "action": _answer("reaperd.action/1", _OUTCOME),
@@ -110,6 +158,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         "description": "One line of the stream; the first one names the schema.",
         "oneOf": [_FIRST, _LOST, _EVENT],
     },
+    "tree": _answer("reaperd.tree/1", _SESSION, {"source": {"enum": ["daemon", "scan"]}}),
     "metrics": {"type": "string"},
 }
 # Where an answer is something else than one JSON object: its media types.

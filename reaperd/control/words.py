@@ -19,6 +19,7 @@ Verb = Literal[
     "metrics",
     "status",
     "why",
+    "tree",
     "start",
     "stop",
     "restart",
@@ -55,6 +56,7 @@ class Window:
         ago_s: the same, as so many seconds ago.
         after: what has a greater number; what is lost of that is told.
         last: the last so many.
+        of_kernel: what changes among processes, rather than what the daemon does.
     """
 
     follow: bool = False
@@ -62,6 +64,7 @@ class Window:
     ago_s: float | None = None
     after: int | None = None
     last: int | None = None
+    of_kernel: bool = False
 
 
 @dataclass(frozen=True, slots=True)

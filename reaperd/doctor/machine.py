@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from reaperd.doctor import groups
 from reaperd.doctor.findings import Check, Found, no, partly, yes
 from reaperd.doctor.trial import tried
-from reaperd.kernel import inotify, namespaces, pidfd, prctl, procfs, ptrace
+from reaperd.kernel import inotify, namespaces, pidfd, prctl, procconn, procfs, ptrace
 
 _FEW_DESCRIPTORS: Final = 4096
 _FEW_WATCHES: Final = 128
@@ -143,12 +143,9 @@ def _sched() -> Found:
 
 
 def _children_files() -> Found:
-    path = Path(f"/proc/self/task/{os.getpid()}/children")
-    return (
-        yes("a task's children are listed")
-        if path.exists()
-        else no("/proc/PID/task/TID/children is not there")
-    )
+    if procfs.has_children_files():
+        return yes("a task's children are listed")
+    return no("/proc/PID/task/TID/children is not there")
 
 
 def _strangers() -> Found:
@@ -177,12 +174,17 @@ def _notify(address: str) -> str:
 
 
 def _connector() -> Found:
-    import socket  # noqa: PLC0415 - only for this
-
-    netlink_connector, processes = 11, 1  # linux/netlink.h, linux/connector.h
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, netlink_connector) as sock:
-        sock.bind((0, processes))
-    return partly("subscribed to it; whether this namespace is told anything shows in use")
+    connector = procconn.Connector()
+    try:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        heard = connector.read()
+    finally:
+        connector.close()
+    told = any(child in event[3:] for event in heard.events)
+    return yes("heard of a child's fork") if told else partly("subscribed; a fork of ours was not heard of")
 
 
 CHECKS: Final = (
@@ -226,7 +228,7 @@ CHECKS: Final = (
     Check(
         "process connector",
         "is told of every fork and end on the machine: netlink(7)",
-        "subscribed, and left again",
+        "subscribed, forked a child, heard of it and left again",
         "orphans are seen at the next end of a child, request or stop",
         _connector,
     ),

@@ -247,6 +247,18 @@ def oom_kills(directory: str) -> int | None:
         os.close(fd)
 
 
+def cpu_s(directory: str) -> float | None:
+    """Return the seconds of processor time used there and below, by all who ever were: cpu.stat of version 2.
+
+    None if the cgroup is gone, or of version 1.
+    """
+    try:
+        fields = read(f"{directory}/cpu.stat").split()
+    except OSError:
+        return None
+    return int(fields[1]) / 1e6 if fields[:1] == [b"usage_usec"] else None
+
+
 def open_oom_kills(directory: str) -> int | None:
     """Return a new close-on-exec descriptor of the file that counts them; None if there is none.
 

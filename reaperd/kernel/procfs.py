@@ -202,6 +202,16 @@ def read_stat(pid: int) -> Stat | None:
     return parse_stat(line) if line else None
 
 
+def read_thread_stat(pid: int, tid: int) -> Stat | None:
+    """Return what /proc/PID/task/TID/stat says of one thread, or None if it is gone: proc_pid_task(5).
+
+    Raises:
+        KernelError: as `read_stat`.
+    """
+    line = _read(f"/proc/{pid}/task/{tid}/stat", _STAT_BYTES)
+    return parse_stat(line) if line else None
+
+
 def read_status(pid: int, tid: int | None = None) -> dict[str, str] | None:
     """Return the fields of /proc/PID/status, or of the thread `tid`; None if it is gone: proc_pid_status(5).
 

@@ -12,6 +12,7 @@ from typing import Final
 from reaperd.kernel import procfs
 
 _SHORT_BYTES: Final = 4096
+_ELF_BYTES: Final = 16  # e_ident
 _LISTED: Final = 1024  # descriptors looked at; who has more is not held up for
 _CGROUP_V2: Final = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 
@@ -22,6 +23,7 @@ class Call:
 
     number: int
     arguments: tuple[int, ...]  # six, unsigned, as the registers hold them
+    is_32_bit: bool = False  # of a 32-bit program on a 64-bit machine, where numbers mean other calls
 
 
 def current_call(pid: int, tid: int) -> Call | None:
@@ -32,7 +34,13 @@ def current_call(pid: int, tid: int) -> Call | None:
     words = (procfs.read_permitted(f"/proc/{pid}/task/{tid}/syscall", _SHORT_BYTES) or b"").split()
     if len(words) < 7:  # "running", or "-1" with two registers: blocked outside of a call
         return None
-    return Call(int(words[0]), tuple(int(word, 16) for word in words[1:7]))
+    return Call(int(words[0]), tuple(int(word, 16) for word in words[1:7]), is_32_bit(pid))
+
+
+def is_32_bit(pid: int) -> bool:
+    """Tell whether a process runs a program for 32 bits: elf(5). Not where that is secret."""
+    header = procfs.read_permitted(f"/proc/{pid}/exe", _ELF_BYTES)
+    return header is not None and header[:4] == b"\x7fELF" and header[4:5] == b"\x01"
 
 
 def wait_channel(pid: int, tid: int) -> str | None:

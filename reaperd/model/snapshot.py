@@ -8,7 +8,10 @@ class ProcessKey(NamedTuple):
 
     pid: int
     start_time: int  # clock ticks since boot, proc_pid_stat(5) field 22; 0 where nobody has looked yet
-    nth: int = 0  # of those that had this pid within one tick, as far as the table has followed them
+    nth: int = (
+        0  # of those that had this pid within one tick, as the table has followed them; without a start
+    )
+    # time, of all that came so
 
 
 class Seen(NamedTuple):

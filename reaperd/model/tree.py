@@ -23,12 +23,13 @@ _REMEMBERED: Final = 1024  # of those gone: more than can end within one tick of
 class Tree:
     """A root and what is below it, by pid, pgid and sid."""
 
-    __slots__ = ("_gone", "entries", "groups", "home", "root", "sessions")
+    __slots__ = ("_gone", "_unread", "entries", "groups", "home", "root", "sessions")
 
     def __init__(self, root: Seen, home: int) -> None:
         """Begin with the root alone, in the session and the group that it was seen in."""
         key = root.key
         self.home = home  # the pid whose new children are orphans, unless it forked them
+        self._unread = 0  # processes that came without a start time, so far
         self._gone: dict[tuple[int, int], int] = {}  # the latest freed, with how many bore that name before
         process = Process.new_init(root.pid).data(key).build()
         self.root = process
@@ -99,6 +100,9 @@ class Tree:
 
     def _new_key(self, seen: Seen) -> ProcessKey:
         """Return the name of one who comes: not that of one who is gone, though the clock is coarse."""
+        if not seen.start_time:
+            self._unread += 1
+            return ProcessKey(seen.pid, 0, self._unread - 1)
         nth = self._gone.get((seen.pid, seen.start_time))
         return seen.key if nth is None else ProcessKey(seen.pid, seen.start_time, nth + 1)
 
@@ -267,6 +271,8 @@ class Tree:
         out.append(changes.Reaped(entry.key, entry.status, by))
 
     def _remember(self, key: ProcessKey) -> None:
+        if not key.start_time:
+            return
         gone = self._gone
         gone.pop((key.pid, key.start_time), None)  # to the end of the row
         gone[key.pid, key.start_time] = key.nth

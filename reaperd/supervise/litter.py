@@ -4,7 +4,7 @@ A zombie counts once it has stayed for the `age` of its service. Where the kerne
 is one, it is counted from the first look that saw it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ class Litter:
         self._first_seen: dict[Key, int] = {}
         self._tries: dict[Key, int] = {}
 
-    def take(self, groups: list[Mapping[str, Any]], wanted: Wanted, now_ns: int) -> None:  # Any: JSON
+    def take(self, groups: Sequence[Mapping[str, Any]], wanted: Wanted, now_ns: int) -> None:  # Any: JSON
         """Take what a look found (zombies/tend.py) in place of what the one before it had found."""
         seen: dict[Key, int] = {}
         self.heaps, self.next_ns = {}, None

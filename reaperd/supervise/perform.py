@@ -118,6 +118,7 @@ class Performer:
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
         self.outputs = Outputs(world, self.helpers, self._line_matched)
+        self.helpers.open_outputs = self.outputs.open
         self._notifications = Notifications(world, post)
         self._readiness = Readiness(world, self._probes, self.outputs, self._notifications, post)
         self.listeners = Listeners()

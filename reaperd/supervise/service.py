@@ -65,7 +65,7 @@ class Service:
 
     def is_going_down(self) -> bool:
         """Tell whether it is being stopped and is wanted to stay down: asking for that again hurries it."""
-        return self.run.state is State.STOPPING and self.run.want is Want.DOWN
+        return self.run.state is State.STOPPING and self.run.want is Want.DOWN and not self.again
 
     def forget_words(self) -> None:
         """Forget what the last run said of itself."""

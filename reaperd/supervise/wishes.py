@@ -158,7 +158,8 @@ class Wishes:
         else:
             service.next_spec = spec
         self._follow(service, how.follow)
-        if how.schedule or (armed is not None and spec.schedule not in {None, armed}):
+        has_new_times = how.schedule or (armed is not None and spec.schedule not in {None, armed})
+        if has_new_times and service.run.want is Want.UP:
             self._performer.schedules.arm(service)
         if how.health:
             watch: tuple[Action, ...] = (WatchHealth(),) if spec.is_watched else ()

@@ -149,7 +149,7 @@ def as_row(event: Event) -> dict[str, object]:
     row = {
         "seq": event.seq,
         "time": moment.replace("+00:00", "Z"),
-        "level": EVENTS[event.name][0],
+        "level": EVENTS[event.name][0] if event.name in EVENTS else "info",  # changes of processes: all alike
         "event": event.name,
     }
     return {**row, **event.keys}

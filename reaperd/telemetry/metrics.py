@@ -49,6 +49,11 @@ class Facts:
     refusals: Mapping[str, int] = field(default_factory=dict)  # by the code of the refusal
     slow_clients: int = 0
     unmeasured: int = 0
+    tracked: int = 0
+    tracked_messages: int = 0
+    tracked_losses: int = 0
+    tracked_lag_s: float | None = None
+    tracked_by: str = "looks"
     zombies: tuple[tuple[str, str, int], ...] = ()  # that stay, by service and name of the parent
 
 
@@ -110,8 +115,8 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("reaperd_service_exits", "counter", "Ends of main processes, by what ended them.", _exits),
     Metric(
         "reaperd_service_cpu_seconds",
-        "gauge",
-        "Processor time of its processes that live.",
+        "counter",
+        "Processor time of its run.",
         _each(lambda s: s.cpu_s),
         "seconds",
     ),
@@ -130,6 +135,32 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("reaperd_zombies_reaped", "counter", "Children that were reaped.", _by("was", lambda f: f.reaped)),
     Metric("reaperd_orphans_adopted", "counter", "Processes whose parents ended.", _one(lambda f: f.adopted)),
     Metric("reaperd_unclaimed", "gauge", "Adopted processes of no service.", _one(lambda f: f.unclaimed)),
+    Metric("reaperd_tracked_processes", "gauge", "Processes in the model.", _one(lambda f: f.tracked)),
+    Metric(
+        "reaperd_tracking_source",
+        "info",
+        "What the model is kept in step by.",
+        lambda f: (({"source": f.tracked_by}, 1),),
+    ),
+    Metric(
+        "reaperd_tracking_messages",
+        "counter",
+        "Messages of the process connector.",
+        _one(lambda f: f.tracked_messages),
+    ),
+    Metric(
+        "reaperd_tracking_losses",
+        "counter",
+        "Times that messages were lost.",
+        _one(lambda f: f.tracked_losses),
+    ),
+    Metric(
+        "reaperd_tracking_lag_seconds",
+        "gauge",
+        "How old the latest message was.",
+        lambda f: () if f.tracked_lag_s is None else (({}, f.tracked_lag_s),),
+        "seconds",
+    ),
     Metric("reaperd_events", "counter", "Events told.", _one(lambda f: f.events)),
     Metric("reaperd_control_clients", "gauge", "Clients connected.", _one(lambda f: f.clients)),
     Metric("reaperd_control_refusals", "counter", "Refused in all.", _by("code", lambda f: f.refusals)),

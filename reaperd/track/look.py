@@ -88,7 +88,9 @@ def _seen(line: bytes, at_ns: int) -> Seen:
     else:
         tids = (pid,)
     execed = not flags & PF_FORKNOEXEC
-    return Seen(pid, ppid, pgid, sid, start_time, comm, state, num_threads, code, tids, execed, at_ns)
+    # As Seen(...) would, in half the time; the order is that of its fields.
+    fields = (pid, ppid, pgid, sid, start_time, comm, state, num_threads, code, tids, execed, at_ns, 0)
+    return tuple.__new__(Seen, fields)
 
 
 def _exit_code(pid: int, line: bytes) -> int | None:

@@ -8,6 +8,10 @@ included. Three rules make that converge, whatever happens in between:
    not the name, an exit not whether the process is a zombie now or gone, nor who has its children.
 3. A process that is born and ends within one batch is not looked at: its pid may be another's already.
 
+Whoever is reaped by us, or by others whose pidfds told it, leaves the table at once, while what it did in its
+last moments may not have been heard yet. So such pids are remembered until everything has been heard that was
+said before: who was forked by one of them is looked at. So are those whom a whole look may have missed.
+
 A fork under a pid that we know alive is that process's own, heard late; under one that we know as a zombie,
 too, unless its pidfd says that it has been reaped: `graves`. As long as no message is lost, no third case is
 left: a process's exit is heard before its pid is used again.
@@ -32,7 +36,17 @@ class Replay:
         settled_ns: the end of the last whole look; forks before it may be of parents that it no longer saw.
     """
 
-    __slots__ = ("_boot_ns", "_forks", "_graves", "_last_exit", "_table", "_tell", "settled_ns")
+    __slots__ = (
+        "_boot_ns",
+        "_forks",
+        "_graves",
+        "_last_exit",
+        "_older_strays",
+        "_strays",
+        "_table",
+        "_tell",
+        "settled_ns",
+    )
 
     def __init__(self, table: ProcessTable, graves: Graves, tell: Tell) -> None:
         self._table = table
@@ -41,7 +55,21 @@ class Replay:
         self._forks: dict[int, int] = {}  # pid to the place of its last fork in this batch
         self._last_exit: dict[int, int] = {}
         self._boot_ns = 0  # what the clock of start times is ahead of that of messages: time asleep
+        self._strays: set[int] = set()
+        self._older_strays: set[int] = set()
         self.settled_ns = 0
+
+    def departed(self, pid: int) -> None:
+        """Note that a process has left the table, whose last forks may still be heard of."""
+        self._strays.add(pid)
+
+    def caught_up(self) -> None:
+        """Note that everything was heard that had been said when the last batch was read.
+
+        What was noted while that was followed may have had words that came after the read: one more round.
+        """
+        if self._strays or self._older_strays:
+            self._older_strays, self._strays = self._strays, set()
 
     def play(self, events: list[Event]) -> None:
         """Follow a batch of messages, in their order.
@@ -57,7 +85,7 @@ class Replay:
                 tid, child = event[5], event[6]
                 if tid != child:
                     self._thread_started(child, tid, at_ns)
-                elif at_ns <= self.settled_ns or known(pid) is not None:
+                elif at_ns <= self.settled_ns or known(pid) is not None or self._is_stray(pid):
                     self._forked(pid, child, at_ns, place)
             elif (looked_ns := known(pid)) is not None:
                 if what == procconn.EXIT:
@@ -76,7 +104,8 @@ class Replay:
 
     def _survey(self, events: list[Event]) -> None:
         """Note where in this batch each pid is born and ends last."""
-        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        now_ns = time.monotonic_ns()  # first: if we are held up in between, nobody looks younger than he is
+        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now_ns
         self._forks = {
             event[6]: place
             for place, event in enumerate(events)
@@ -97,14 +126,25 @@ class Replay:
                 return
             self._graves.forget(pid)
             self._tell(self._table.reaped(pid))
+        if self._table.get(parent) is None:
+            self._seek(pid, at_ns)
+            return
         seen = None if self._last_exit.get(pid, -1) > place else look.read(pid)
         if seen is not None and self._is_younger(seen, at_ns):
             seen = None  # somebody else has that pid already, of whom a later message tells
-        if self._table.get(parent) is None:
-            if seen is not None:
-                self._tell(self._table.observe(_living(seen, at_ns)))
-            return
         self._tell(self._table.forked(parent, pid if seen is None else _living(seen, at_ns)))
+
+    def _seek(self, pid: int, at_ns: int) -> None:
+        """Look whether a process whose parent is gone from the table is one of ours."""
+        seen = look.read(pid)
+        if seen is not None:
+            self._tell(self._table.observe(_living(seen, at_ns)))
+        if self._table.get(pid) is None:
+            self._strays.add(pid)
+
+    def _is_stray(self, pid: int) -> bool:
+        """Tell whether a process that is not in the table may have been one of ours until a moment ago."""
+        return pid in self._strays or pid in self._older_strays
 
     def _is_younger(self, seen: Seen, at_ns: int) -> bool:
         """Tell whether a process was started after this moment, as far as the clock of start times tells."""

@@ -9,31 +9,55 @@ is emptied first, unread; then the model is dirty; then everything is looked at,
 what was heard from the moment of emptiness on is followed as usual. Each look may be followed by another
 loss: the model is right once it is quiet.
 
-A look is mark and sweep: who was seen is there, who was not is gone. Before anybody is swept who was only
-missed, because it moved while the tree was walked, it is looked at by its number.
+A look is mark and sweep: who was seen is there, who was not is gone. With the connector it goes by the list
+of all pids: a walk along the parents may miss an orphan that moves meanwhile, whose children nobody would
+hear of afterwards. Without it, the tree is walked, which costs nothing for strangers; and before anybody is
+swept who was only missed, it is looked at by its number.
 """
 
+import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from reaperd.config.spec import SECOND_NS, Track
 from reaperd.errors import KernelError
-from reaperd.kernel import procfs
 from reaperd.kernel.procconn import MOST, Connector
-from reaperd.model import Change, Process, ProcessTable, Seen
+from reaperd.model import Change, Process, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
 from reaperd.track.replay import Replay
 
-SECOND_NS: Final = 1_000_000_000
 RESYNC_NS: Final = SECOND_NS  # at least between the begins of two looks that losses ask for
-_FEW: Final = 256  # processes below us; more of them may be cheaper to find by listing all
 _MOST_DRAINED: Final = 64  # batches thrown away in one turn
 
 Follower = Callable[[tuple[Change, ...]], None]
+
+
+def connect(*, wanted: bool) -> tuple[Connector | None, str | None]:
+    """Return the process connector, or why there is none."""
+    if not wanted:
+        return None, "it is switched off"
+    try:
+        return Connector(), None
+    except KernelError as error:
+        return None, error.message
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let nothing look for cycles meanwhile: a look makes ten thousand records at once, and no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Source(Enum):
@@ -41,13 +65,6 @@ class Source(Enum):
 
     CONNECTOR = "connector"
     LOOKS = "looks"
-
-
-class Scope(Enum):
-    """Who is in the model."""
-
-    DESCENDANTS = "descendants"
-    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,7 @@ class Standing:
         is_dirty: messages were lost, and no look has been taken since.
     """
 
-    scope: Scope
+    scope: Track
     source: Source
     why_not: str | None
     processes: int
@@ -92,6 +109,7 @@ class Tracker:
     __slots__ = (
         "_connector",
         "_followers",
+        "_has_more",
         "_is_dirty",
         "_is_draining",
         "_lag_ns",
@@ -109,7 +127,7 @@ class Tracker:
 
     def __init__(
         self,
-        scope: Scope = Scope.DESCENDANTS,
+        scope: Track = Track.DESCENDANTS,
         connector: Connector | None = None,
         why_not: str | None = None,
     ) -> None:
@@ -122,7 +140,7 @@ class Tracker:
         """
         us = look.read(os.getpid())
         assert us is not None, "this process is running"
-        root = Seen(pid=0, ppid=0, pgid=0, sid=0, start_time=0, comm="kernel") if scope is Scope.ALL else us
+        root = Seen(pid=0, ppid=0, pgid=0, sid=0, start_time=0, comm="kernel") if scope is Track.ALL else us
         self.table = ProcessTable(root, us.pid)
         self.graves = Graves()
         self._scope = scope
@@ -130,6 +148,7 @@ class Tracker:
         self._why_not = why_not
         self._followers: list[Follower] = []
         self._replay = Replay(self.table, self.graves, self.tell)
+        self._has_more = False
         self._is_draining = False
         self._is_dirty = False
         self._messages = self._losses = self._looks = 0
@@ -151,6 +170,11 @@ class Tracker:
         """Polls readable when `hear` has something to do; None without a connector."""
         return None if self._connector is None else self._connector.fd
 
+    @property
+    def has_more(self) -> bool:
+        """Whether messages were left over when `hear` last had done its share."""
+        return self._has_more
+
     # --- following --------------------------------------------------------------------------------------
 
     def follow(self, follower: Follower) -> None:
@@ -164,6 +188,10 @@ class Tracker:
     def tell(self, changes: tuple[Change, ...]) -> None:
         """Tell everybody who follows what has changed."""
         if changes:
+            if self._connector is not None:
+                for change in changes:
+                    if isinstance(change, Reaped):
+                        self._replay.departed(change.key.pid)
             for follower in self._followers:
                 follower(changes)
 
@@ -178,13 +206,15 @@ class Tracker:
         if self._connector is None:
             return False
         heard = self._connector.read()
+        self._has_more = len(heard.events) == MOST
         if heard.is_lossy:
             self._losses += 1
             self._is_draining = True
         if self._is_draining:
-            self._drain(is_empty=len(heard.events) < MOST)
+            self._drain(is_empty=not self._has_more)
             return True
         if not heard.events:
+            self._replay.caught_up()
             return False
         self._messages += len(heard.events)
         try:
@@ -192,15 +222,18 @@ class Tracker:
         except KernelError:
             self._is_dirty = True  # what was not followed has to be looked for
             raise
+        if not self._has_more:
+            self._replay.caught_up()
         self._lag_ns = max(0, time.monotonic_ns() - heard.events[0][2])
         return True
 
     def _drain(self, *, is_empty: bool) -> None:
         """Throw messages away until there is none: until then more may be lost without another word."""
         assert self._connector is not None
+        self._has_more = True
         for _ in range(_MOST_DRAINED):
             if is_empty:
-                self._is_draining = False
+                self._has_more = self._is_draining = False
                 self._is_dirty = True
                 return
             heard = self._connector.read()
@@ -228,27 +261,31 @@ class Tracker:
         """
         began_ns = time.monotonic_ns()
         self._looked_ns = began_ns
-        seen = self._look()
-        self.tell(self.table.snapshot(seen))
-        for one in seen:
-            if one.is_zombie:
-                self._bury(one)
+        with _without_collections():
+            seen = self._look()
+            self.tell(self.table.snapshot(seen))
+            for one in seen:
+                if one.is_zombie:
+                    self._bury(one)
         self._is_dirty = False
         self._looks += 1
         self._replay.settled_ns = time.monotonic_ns()
         self._look_ns = self._replay.settled_ns - began_ns
 
+    def observe_below(self, top: Process, seen: list[Seen]) -> None:
+        """Bring to the model what a walk showed of those below `top`; nobody goes who was only missed."""
+        found = {one.pid for one in seen}
+        missed = (each.pid for each in self.table.descendants(top) if each.pid not in found)
+        look_below = [*seen, *filter(None, map(look.read, missed))]
+        self.tell(self.table.observe_subtree(self.table.key(top), look_below))
+
     def _look(self) -> list[Seen]:
-        if self._scope is Scope.ALL or self._is_crowd():
+        if self._scope is Track.ALL or self._connector is not None:
             return list(look.everybody())
         seen = list(look.below(self.table.home))
         found = {one.pid for one in seen}
         missed = (process.pid for process in self.table if process.pid not in found)
         return [*seen, *filter(None, map(look.read, missed))]
-
-    def _is_crowd(self) -> bool:
-        """Tell whether most processes of the machine are below us: a walk costs three times as much each."""
-        return len(self.table) > _FEW and len(self.table) * 3 > len(procfs.list_pids())
 
     def _bury(self, seen: Seen) -> None:
         """Watch a zombie that is not ours to reap, and is not watched yet."""
@@ -276,9 +313,16 @@ class Tracker:
             self._is_dirty or self._is_draining,
         )
 
-    def close(self) -> None:
-        """Close every descriptor."""
-        self.graves.close()
+    def disconnect(self, why: str) -> None:
+        """Go on without the connector, by looks alone, for a reason that people are told."""
         if self._connector is not None:
             self._connector.close()
             self._connector = None
+            self._why_not = why
+            self._is_draining = False
+            self._is_dirty = True
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self.graves.close()
+        self.disconnect("the daemon is leaving")

@@ -19,19 +19,29 @@ class _Calls:
     waitid: int
     sigtimedwait: int
     vfork: int | None
+    waitpid: int | None = None
 
 
 _NUMBERS: Final[Mapping[str, _Calls]] = {
     "x86_64": _Calls(wait4=61, waitid=247, sigtimedwait=128, vfork=58),
     "aarch64": _Calls(wait4=260, waitid=95, sigtimedwait=137, vfork=None),
 }
+_NUMBERS_32: Final[Mapping[str, _Calls]] = {
+    "x86_64": _Calls(wait4=114, waitid=284, sigtimedwait=177, vfork=190, waitpid=7),
+    "aarch64": _Calls(wait4=114, waitid=280, sigtimedwait=177, vfork=190),
+}
 _NO_CALLS: Final = _Calls(wait4=-1, waitid=-1, sigtimedwait=-1, vfork=None)
 _HERE: Final = _NUMBERS.get(os.uname().machine, _NO_CALLS)
+_HERE_32: Final = _NUMBERS_32.get(os.uname().machine, _NO_CALLS)
+
+
+def _numbers(call: Call) -> _Calls:
+    return _HERE_32 if call.is_32_bit else _HERE
 
 
 def is_vfork(thread: ThreadFacts) -> bool:
     """Tell whether a thread sleeps until a child that it made by vfork goes on."""
-    is_call = thread.call is not None and thread.call.number == _HERE.vfork
+    is_call = thread.call is not None and thread.call.number == _numbers(thread.call).vfork
     return is_call or thread.wchan == "kernel_clone"
 
 
@@ -39,10 +49,10 @@ def waited_for(call: Call | None) -> int | None:
     """Return the single pid that a thread waits for, None where it waits for more or does not wait."""
     if call is None:
         return None
-    if call.number == _HERE.wait4:
+    if call.number in (_numbers(call).wait4, _numbers(call).waitpid):
         pid = call.arguments[0] & 0xFFFFFFFF
         return pid if 0 < pid < 1 << 31 else None
-    is_one = call.number == _HERE.waitid and call.arguments[0] & 0xFFFFFFFF == os.P_PID
+    is_one = call.number == _numbers(call).waitid and call.arguments[0] & 0xFFFFFFFF == os.P_PID
     return call.arguments[1] & 0xFFFFFFFF if is_one else None
 
 
@@ -53,10 +63,10 @@ def waits_for_own(call: Call) -> bool:
 
 def takes_signals(call: Call | None) -> bool:
     """Tell whether a thread sleeps until one of certain signals comes: sigtimedwait(2)."""
-    return call is not None and call.number == _HERE.sigtimedwait
+    return call is not None and call.number == _numbers(call).sigtimedwait
 
 
 def _options(call: Call) -> int:
-    if call.number == _HERE.wait4:
+    if call.number in (_numbers(call).wait4, _numbers(call).waitpid):
         return call.arguments[2]
-    return call.arguments[3] if call.number == _HERE.waitid else 0
+    return call.arguments[3] if call.number == _numbers(call).waitid else 0

@@ -141,11 +141,12 @@ def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
 class _Look:
     """What several zombies of one scan share: the time, and what was read of their parents."""
 
-    __slots__ = ("_counts", "_now_ms", "_sides")
+    __slots__ = ("_counts", "_now", "_now_ms", "_sides")
 
     def __init__(self, found: Sequence[procfs.Stat]) -> None:
         self._counts = Counter(stat.ppid for stat in found)
         self._sides: dict[int, _Side] = {}  # by parent
+        self._now = time.time()
         self._now_ms: dict[int, float | None] = {}  # by processor
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
@@ -153,13 +154,13 @@ class _Look:
         seen = _seen(stat.pid)
         if seen is None:
             return None
-        side, age_s, at_least_s = self._side(seen.ppid), stat.age_s, self._at_least_s(stat)
+        side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat)
         status = stat.exit_code if procfs.may_inspect(stat.pid) else None
         told = procfs.read_status(stat.pid)
         if told is None:
             return None
         dead_s = age_s if at_least_s is None else at_least_s
-        facts = zombie_facts(stat, told, side.facts, dead_s, max(self._counts[seen.ppid] - 1, 0))
+        facts = zombie_facts(stat, told, side.facts, dead_s, self._counts[stat.ppid] - 1)
         cgroup = read_cgroup(stat.pid) or side.cgroup  # version 1 forgets that of the dead
         if not _is_still_there(stat):
             return None
@@ -168,9 +169,9 @@ class _Look:
             start_time=stat.start_time,
             name=seen.name,
             user=_user_name(seen.uid),
-            ppid=seen.ppid,
+            ppid=stat.ppid,
             parent=side.parent,
-            started_at=seen.started_at,
+            started_at=self._now - age_s,
             at_most_s=age_s,
             at_least_s=at_least_s,
             was_killed=stat.was_killed,
@@ -220,18 +221,20 @@ class _Seen:
 
     name: str
     uid: int
-    ppid: int
-    started_at: float  # seconds since the epoch
 
 
 def _seen(pid: int) -> _Seen | None:
-    """Return what psutil tells of a zombie, None if there is none any more."""
+    """Return what psutil tells of a zombie, None if there is none any more.
+
+    Its ppid() would look the process up once more, and its create_time() read the machine's time of start for
+    each: both are in the line that we have.
+    """
     try:
         process = psutil.Process(pid)
         with process.oneshot():
             if process.status() != psutil.STATUS_ZOMBIE:
                 return None
-            return _Seen(process.name(), process.uids().real, process.ppid(), process.create_time())
+            return _Seen(process.name(), process.uids().real)
     except psutil.Error:
         return None
 

@@ -32,7 +32,7 @@ EACH: Final = pytest.mark.parametrize("shell", SHELLS)
 
 
 @contextmanager
-def at_prompt(shell: str, folder: Path, socket: Path) -> Iterator[Terminal]:
+def at_prompt(shell: str, folder: Path, socket: Path, width: int = 200) -> Iterator[Terminal]:
     """Give a terminal with a shell that completes `reaperd`."""
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
@@ -45,7 +45,7 @@ def at_prompt(shell: str, folder: Path, socket: Path) -> Iterator[Terminal]:
     )
     program.chmod(0o755)
     environ = {"PATH": f"{programs}:{os.environ['PATH']}", "REAPERD_SOCKET": str(socket)}
-    with terminal(folder, SHELLS[shell], environ, width=200) as screen:
+    with terminal(folder, SHELLS[shell], environ, width) as screen:
         screen.type(f"{SETUP[shell]} && echo READ''Y\n")
         screen.wait("READY\n>")
         yield screen

@@ -12,6 +12,8 @@ from tests.support.processes import pidfd, state_of, wait_readable, wait_state, 
 
 DEAF: Final = f"trap '' TERM; echo deaf $$; {REST}"
 POLITE: Final = f"trap 'echo bye $SERVICE; exit 0' TERM; echo here $SERVICE; {REST}"
+# Without the kernel's word, by which the daemon knows every descendant from its birth.
+UNHEARD: Final = {"process_connector": "no"}
 NAMELESS: Final = (
     'setsid env -i sh -c \'(trap "" TERM; setsid sh -c "echo nameless \\$\\$; exec sleep 1000" &)\'\n'
     "exec sleep 1000"
@@ -127,7 +129,7 @@ def test_a_stop_in_progress_is_not_hurried_by_the_end_of_the_daemon(tmp_path: Pa
 
 def test_orphans_that_nobody_claims_are_ended_and_reaped(tmp_path: Path) -> None:
     """One that ignores SIGTERM too; the second signal is the one that does not wait for it."""
-    with daemon(tmp_path, {"web": sh(NAMELESS)}, cgroups=False) as reaperd:
+    with daemon(tmp_path, {"web": sh(NAMELESS)}, cgroups=False, settings=UNHEARD) as reaperd:
         nameless = reaperd.hear_pid("nameless")
         wait_until(lambda: reaperd.ask("status")["unclaimed"] == [nameless], "it to be listed")
         reaperd.send(signal.SIGTERM)

@@ -22,6 +22,9 @@ from tests.support.processes import (
     wait_until,
 )
 
+# Without the kernel's word, by which the daemon knows every descendant from its birth.
+UNHEARD: Final = {"process_connector": "no"}
+
 # Each says "escaped PID" once it is what its name says; the main process says "main PID".
 ESCAPES: Final = {
     "child": "sh -c 'echo escaped $$; exec sleep 1000' &",
@@ -170,7 +173,7 @@ NAMELESS: Final = (
 
 def test_an_orphan_that_nobody_can_name_is_listed_and_ended_at_shutdown(tmp_path: Path) -> None:
     """It survives the stop of its service, stands in the status, and goes with the daemon."""
-    with daemon(tmp_path, {"web": sh(NAMELESS)}, cgroups=False) as reaperd:
+    with daemon(tmp_path, {"web": sh(NAMELESS)}, cgroups=False, settings=UNHEARD) as reaperd:
         nameless = reaperd.hear_pid("nameless")
         reaperd.ask("stop", "web")
         assert reaperd.ask("status")["unclaimed"] == [nameless]
@@ -182,7 +185,7 @@ def test_an_orphan_that_nobody_can_name_is_listed_and_ended_at_shutdown(tmp_path
 
 def test_an_unclaimed_orphan_that_dies_is_reaped_and_forgotten(tmp_path: Path) -> None:
     """Nobody has to ask for it."""
-    with daemon(tmp_path, {"web": sh(NAMELESS)}, cgroups=False) as reaperd:
+    with daemon(tmp_path, {"web": sh(NAMELESS)}, cgroups=False, settings=UNHEARD) as reaperd:
         nameless = reaperd.hear_pid("nameless")
         os.kill(nameless, signal.SIGKILL)
         wait_until(lambda: state_of(nameless) is None, "the orphan to be reaped")
@@ -198,7 +201,9 @@ def test_an_orphan_whose_environment_comes_late_is_known_by_it(tmp_path: Path) -
     outer = "(setsid env -i sh bare < fifo &)"
     script = f"setsid env -i sh -c '{outer}'; echo waiting $REAPERD_RUN; exec sleep 1000"
     os.mkfifo(tmp_path / "fifo")
-    with daemon(tmp_path, {"web": sh(script, directory=str(tmp_path))}, cgroups=False) as reaperd:
+    with daemon(
+        tmp_path, {"web": sh(script, directory=str(tmp_path))}, cgroups=False, settings=UNHEARD
+    ) as reaperd:
         (run,) = reaperd.hear("waiting")
         with (tmp_path / "fifo").open("w") as fifo:
             bare = reaperd.hear_pid("bare")

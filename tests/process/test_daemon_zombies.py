@@ -33,9 +33,9 @@ def _remedy(remedy: str, services: str) -> str:
     return f'zombies = "{remedy}"\n{services}'  # [daemon] is the table before
 
 
-def _shown(running: Running) -> str:
-    command = [sys.executable, "-m", "reaperd", "status", "--socket", str(running._socket)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+def _shown(running: Running, command: str = "status") -> str:
+    words = [sys.executable, "-m", "reaperd", command, "--socket", str(running._socket)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
 
 def test_zombies_that_stay_are_an_event_and_a_column(tmp_path: Path) -> None:
@@ -57,6 +57,7 @@ def test_zombies_that_stay_are_an_event_and_a_column(tmp_path: Path) -> None:
         shown = _shown(running)
         assert "ZOMBIES" in shown
         assert "zombies are looked for every 1s: report" in shown
+        assert "wakes up every 1s to look for zombies: report" in _shown(running, "doctor")
         running.ask("stop", "leak")
         assert running.row("leak")["zombies"] is None
         assert running.ask("status")["zombie_looks"] is None  # nobody is left to look at

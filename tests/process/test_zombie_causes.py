@@ -1,12 +1,15 @@
 """What is said of zombies too young to be judged; test_specimens.py has what is said of old ones."""
 
 import os
+import time
 from typing import Any
 
 import pytest
 
+from reaperd.zombies.careless import TRANSIT_S
 from reaperd.zombies.scan import scan
 from reaperd.zombies.specimens import specimen
+from tests.support.blocked import blocked_32
 from tests.support.processes import call_in_pid_namespace, call_in_process, owned_child, wait_gone
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="some kinds are made on x86-64 only")
@@ -46,3 +49,11 @@ def _own_zombie() -> list[str]:
 def test_pid_1_has_longer_than_others() -> None:
     """A zombie of the namespace's init is not judged at once."""
     assert call_in_pid_namespace(_own_zombie) == ["in-transit"]
+
+
+def test_a_32_bit_parent_has_numbers_of_its_own() -> None:
+    """Its waitpid is number 7, which is poll to others: what it waits for is understood all the same."""
+    with blocked_32("-DANOTHER") as parent:
+        time.sleep(TRANSIT_S + 0.1)  # nothing happens: that is the point
+        (zombie,) = scan(parent.zombies).zombies
+        assert zombie.cause.name == "waits-for-another", zombie.cause

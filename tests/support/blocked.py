@@ -106,9 +106,9 @@ def blocked(
 
 
 @contextmanager
-def blocked_32() -> Iterator[Parent]:
-    """Start the 32-bit parent, which sleeps for three seconds."""
-    with owned([_compiled(_SOURCE_32, _BARE)], stdin=PIPE, stdout=PIPE, bufsize=0) as process:
+def blocked_32(*flags: str) -> Iterator[Parent]:
+    """Start the 32-bit parent, which sleeps for three seconds, or with -DANOTHER waits for another child."""
+    with owned([_compiled(_SOURCE_32, (*_BARE, *flags))], stdin=PIPE, stdout=PIPE, bufsize=0) as process:
         yield _heard(process, 3000)
 
 
