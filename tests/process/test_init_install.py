@@ -111,8 +111,8 @@ def test_a_stale_cache_file_is_not_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [REAPERD, [sys.executable, "-m", "reaperd"]])
 def test_the_command_hands_over_to_a_lean_init(command: list[str]) -> None:
     """`reaperd init` becomes a bare interpreter that runs pid1 alone, with its own pid and status."""
-    # CMD runs before init is a bare interpreter: it waits for that.
-    become = "i=0; until grep -q -- --adopt= /proc/$PPID/cmdline || test $((i+=1)) = 9999; do :; done"
+    # CMD runs before init is a bare interpreter and waits for that; the brackets keep it from finding itself.
+    become = "i=0; until grep -q -- --adopt[=] /proc/$PPID/cmdline || test $((i+=1)) = 9999; do :; done"
     script = f"{become}; tr '\\0' '\\n' </proc/$PPID/cmdline; echo $PPID; exit 5"
     with subprocess.Popen(
         [*command, "init", "-q", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT

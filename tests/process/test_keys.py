@@ -322,6 +322,10 @@ PROVED_BY: Final[dict[str, str]] = {
     "process_connector": "process/test_tracking.py::test_without_the_connector_the_clock_finds_an_adoption",
     "essential": f"{ENDS}::test_its_end_ends_the_daemon_with_its_status",
     **{f"limits.{name}": f"{HERE}::test_each_limit_is_set" for name in LIMITS},
+    **dict.fromkeys(
+        ("memory_max", "cpu_weight", "pids_max"),
+        "process/test_shares.py::test_each_instance_has_its_limits_and_a_reload_changes_them",
+    ),
     "stdout": f"{FILES}::test_nothing_is_lost_across_restarts_and_reloads",
     "stderr": f"{ENDS}::test_outputs_go_where_they_are_sent",
     "stdout.file": f"{FILES}::test_nothing_is_lost_across_restarts_and_reloads",
