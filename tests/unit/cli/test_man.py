@@ -24,7 +24,7 @@ def test_the_manual_page_names_every_command(command: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"init"}))  # whose page is reaperd-init(1)
 def test_the_pages_name_every_option(name: str) -> None:
-    """Where its command is told of, in the manual page or the reference; or among the options that many share."""
+    """Where its command is told of, in the manual page or the reference, or among those that many share."""
     told = f"{_in_the_manual(name)}\n{_in_the_reference(name)}"
     command = reaperd.get_command(click.Context(reaperd), name)
     assert command is not None
