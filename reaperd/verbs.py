@@ -20,6 +20,7 @@ from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
 from reaperd.supervise import reload, status, tracking, why
 from reaperd.supervise.settled import is_settled, is_well
+from reaperd.supervise.shares import taken
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.tidings import Tidings
@@ -130,7 +131,11 @@ class Verbs:
         wishes, timers, now_ns = self._supervisor.wishes, self._world.timers, self._world.clock()
         services = [wishes.services[name] for name in names]
         if ask.verb == "why":
-            rows = [why.row(service, wishes, timers, now_ns) for service in services]
+            children = self._world.children
+            rows = [
+                why.row(service, wishes, timers, now_ns) | {"cgroup": taken(children, service.run_id)}
+                for service in services
+            ]
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
         tallies = self._world.children.tally(service.run_id for service in services if service.run_id)
         self._supervisor.zombies.count_now(services, tallies)

@@ -8,7 +8,7 @@ import click
 
 from reaperd import __version__
 from reaperd.cli.command import Command, client, json_option, socket_option
-from reaperd.cli.render import cell, items_of, printable, put, put_json, span, stdout_screen, wrapped
+from reaperd.cli.render import cell, items_of, printable, put, put_json, span, stdout_screen, texts, wrapped
 from reaperd.control.client import RefusedError
 from reaperd.doctor.findings import Check, Found, Verdict, partly, yes
 from reaperd.errors import Exit
@@ -89,7 +89,8 @@ def _daemon(socket: Path | None) -> Check:
         if isinstance(tracking := answer.get("tracking"), dict):
             parts.append(f"follows processes by {_TRACKED.get(str(tracking.get('source')), 'looks')}")
         parts.append(_woken(answer))
-        return yes(", ".join(parts))
+        problems = texts(answer.get("problems"))
+        return partly("; ".join([*problems, ", ".join(parts)])) if problems else yes(", ".join(parts))
 
     return Check(
         "daemon",

@@ -153,7 +153,8 @@ class Wishes:
         armed = (service.next_spec or service.spec).schedule
         how = change.change(service.run, service.spec, spec)
         if how.follow is Follow.NOW:
-            service.spec, service.next_spec = spec, None
+            before, service.spec, service.next_spec = service.spec, spec, None
+            self._performer.shares.change(service, before, spec)
         else:
             service.next_spec = spec
         self._follow(service, how.follow)

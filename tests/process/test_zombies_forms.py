@@ -54,6 +54,7 @@ def _forms(file: str) -> dict[str, Any]:
             "one": _run("--json", str(zombies[0])),
             "none": _run("--older-than", "1h"),
             "metrics": _run("--prometheus"),
+            "zero": _run("--exit-zero"),
             "written": _run("--prometheus", "--output", file),
         }
     return {"parent": parent, "zombies": zombies, "file": Path(file).read_text(), **said}
@@ -78,12 +79,13 @@ def test_every_form(tmp_path: Path) -> None:
     assert series in said["metrics"][1]
     assert series in said["file"]
     assert said["written"][1] == ""
+    assert (said["zero"][0], said["metrics"][0]) == (0, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["zombies.prom"]
 
 
 def test_metrics_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     """And leave nothing behind."""
-    done = _run("--prometheus", "--output", str(tmp_path / "none" / "zombies.prom"))
+    done = _run("--prometheus", "--exit-zero", "--output", str(tmp_path / "none" / "zombies.prom"))
     assert done[0] == 1
     assert "cannot write" in done[2]
     assert list(tmp_path.iterdir()) == []
