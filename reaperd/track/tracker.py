@@ -26,7 +26,7 @@ from typing import Final
 
 from reaperd.config.spec import SECOND_NS, Track
 from reaperd.errors import KernelError
-from reaperd.kernel.procconn import MOST, Connector
+from reaperd.kernel.procconn import Connector
 from reaperd.model import Change, Process, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
@@ -198,7 +198,7 @@ class Tracker:
     # --- hearing ----------------------------------------------------------------------------------------
 
     def hear(self) -> bool:
-        """Follow what the connector tells, up to `MOST` messages; say whether it told anything.
+        """Follow what the connector tells, up to as many messages as one read brings; say whether it told anything.
 
         Raises:
             KernelError: the connector is broken, or no descriptor is left to look at a process.
@@ -206,7 +206,7 @@ class Tracker:
         if self._connector is None:
             return False
         heard = self._connector.read()
-        self._has_more = len(heard.events) == MOST
+        self._has_more = heard.has_more
         if heard.is_lossy:
             self._losses += 1
             self._is_draining = True
@@ -237,7 +237,7 @@ class Tracker:
                 self._is_dirty = True
                 return
             heard = self._connector.read()
-            is_empty = len(heard.events) < MOST and not heard.is_lossy
+            is_empty = not heard.has_more and not heard.is_lossy
 
     def bury(self) -> None:
         """Let the zombies go that others have reaped."""
