@@ -37,7 +37,17 @@ class _Mmsghdr(ctypes.Structure):
 class Rooms:
     """Room for `count` netlink datagrams of `size` bytes each; longer ones are cut."""
 
-    __slots__ = ("_addresses", "_data", "_headers", "_iovecs", "_lengths", "_ports", "_receive", "_size", "count")
+    __slots__ = (
+        "_addresses",
+        "_data",
+        "_headers",
+        "_iovecs",
+        "_lengths",
+        "_ports",
+        "_receive",
+        "_size",
+        "count",
+    )
 
     def __init__(self, count: int, size: int) -> None:
         """Lay out the rooms.
