@@ -107,8 +107,8 @@ class Tracker:
     """
 
     __slots__ = (
-        "_curious",
         "_connector",
+        "_curious",
         "_followers",
         "_has_more",
         "_is_dirty",
