@@ -145,6 +145,8 @@ uninstall_all() {
   rm -rf "$root$home"
   take "$list"
   if is_running; then
+    # Made by the snippet for systemd-tmpfiles; a daemon that runs all the same keeps it.
+    rmdir /run/reaperd 2>/dev/null || true
     systemctl daemon-reload
   fi
 }

@@ -34,7 +34,7 @@ from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
-from reaperd.measures import collect
+from reaperd.measures import Measures
 from reaperd.sd import activation
 from reaperd.sd.client import Asked
 from reaperd.supervise import state
@@ -89,9 +89,7 @@ class Daemon:
         self._doors.serve(self._server)
         self._verbs.say, self._verbs.doors = self._server.answer, self._doors
         self._verbs.ring = self._told.ring
-        self._verbs.facts = partial(
-            collect, self._supervisor, world, self._told, self._server.census, self._clock()
-        )
+        self._verbs.facts = Measures(self._supervisor, world, self._told, self._server.census).collect
         self._announces = self._announcer(caller.asked)
 
     def _announcer(self, asked: Asked | None) -> Announces:

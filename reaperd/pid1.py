@@ -367,7 +367,8 @@ def set_license(options: Options, _value: str) -> None:
 def set_print_entrypoint(options: Options, _value: str) -> None:
     """Print the line for a container file."""
     options.print_line = True
-    options.action = options.action or "print-entrypoint"
+    if options.action != "install":
+        options.action = "print-entrypoint"
 
 
 def set_install(options: Options, value: str) -> None:
@@ -486,7 +487,7 @@ OPTIONS: "tuple[Row, ...]" = (
         "",
         "--print-entrypoint",
         "",
-        "",
+        "PRINT_ENTRYPOINT",
         "print the ENTRYPOINT line for a container file, and leave",
         set_print_entrypoint,
     ),
@@ -494,11 +495,11 @@ OPTIONS: "tuple[Row, ...]" = (
         "",
         "--install",
         "PATH",
-        "",
+        "INSTALL",
         "write the one file that an image needs to PATH, and its faster twin to PATH.pyc, and leave",
         set_install,
     ),
-    ("", "--version", "", "", "print the version, and leave", set_version),
+    ("", "--version", "", "VERSION", "print the version, and leave", set_version),
     ("-h", "--help", "", "", "print this help, and leave", set_help),
 )
 REPEATABLE = (add_expected, add_rewrite, add_delay, add_ignore)
@@ -1589,19 +1590,31 @@ def descendants(table: dict[int, tuple[int, int, int, bool]], root: int) -> dict
 
 
 def signal_process(pid: int, start: int, number: int) -> None:
-    """Signal exactly the process that was seen, by pidfd: a number alone may be another's by now."""
+    """Signal exactly the process that was seen, by pidfd: a number alone may be another's by now.
+
+    Where a filter or an old kernel refuses pidfds, our own children can be signalled all the same, for only
+    we reap them; whoever is below those becomes our child when they have ended.
+    """
+    fd = -1
     try:
         fd = os.pidfd_open(pid, 0)
-    except OSError:
+    except ProcessLookupError:
         return
+    except OSError as error:
+        LOG.say(DEBUG, f"no pidfd for pid {pid}: {error.strerror}")
     try:
         facts = process_facts(pid)
-        if facts is not None and facts[2] == start:
+        if facts is None or facts[2] != start:
+            return
+        if fd >= 0:
             _signal.pidfd_send_signal(fd, number)
+        elif facts[0] == os.getpid():
+            os.kill(pid, number)
     except OSError as error:
         LOG.say(WARNING, f"cannot send {signal_name(number)} to pid {pid}: {error.strerror}")
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def our_children(init: Init) -> list[int]:
@@ -1674,6 +1687,9 @@ def last_pid() -> bytes:
 
 def end_leftovers(init: Init, grace_ns: int, *, termed: bool) -> None:
     """Ask the leftovers to end, make them end, and reap them."""
+    if not (init.owns_orphans or init.main_unreaped or termed):
+        # CMD had no group of its own; children that an earlier program left to us by its exec are not CMD's.
+        return
     if init.me != 1 and not init.main_unreaped:
         reap_leftovers(init)
         if not init.has_children:
@@ -2285,8 +2301,12 @@ def install(path: str) -> str:
 
     path = absolute(path)
     python = interpreter()
-    if len(python) > 200 or " " in python:
-        raise ValueError(f"the path of the interpreter is not fit for a first line: {python}")
+    if len(python) > 200 or any(character <= " " for character in python):
+        # The kernel ends the interpreter's path at a blank and the line at a length: execve(2).
+        raise ValueError(
+            "a first line cannot name the interpreter, for its path has a blank or is too long: "
+            f"{python} (run this with another, or through a link such as /usr/local/bin/python3)"
+        )
     source = own_source()
     # Without docstrings and assertions: a tenth of the private memory of an idle init.
     code = dumps(compile(source, path, "exec", dont_inherit=True, optimize=2))

@@ -20,6 +20,7 @@ from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
 from reaperd.supervise import reload, status, tracking, why
 from reaperd.supervise.settled import is_well
+from reaperd.supervise.shares import taken
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.tidings import Tidings
@@ -130,7 +131,11 @@ class Verbs:
         wishes, timers, now_ns = self._supervisor.wishes, self._world.timers, self._world.clock()
         services = [wishes.services[name] for name in names]
         if ask.verb == "why":
-            rows = [why.row(service, wishes, timers, now_ns) for service in services]
+            children = self._world.children
+            rows = [
+                why.row(service, wishes, timers, now_ns) | {"cgroup": taken(children, service.run_id)}
+                for service in services
+            ]
             return Answer(200, {"schema": why.SCHEMA, "items": rows})
         tallies = self._world.children.tally(service.run_id for service in services if service.run_id)
         self._supervisor.zombies.count_now(services, tallies)
@@ -215,9 +220,13 @@ class Verbs:
         items: list[dict[str, object]] = []
         for name in names:
             problem = self._supervisor.signal(name, ask.signal, ask.scope)
-            state = self._supervisor.services[name].run.state.value
-            items.append({"name": name, "ok": problem is None, "state": state, "why": problem})
+            items.append(self._done(name, problem))
         return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
+
+    def _done(self, name: str, problem: str | None) -> dict[str, object]:
+        """Return what came of an ask that needs no waiting."""
+        state = self._supervisor.services[name].run.state.value
+        return {"name": name, "ok": problem is None, "state": state, "why": problem}
 
     def _enter(self, ticket: int, waiting: Waiting) -> None:
         patience = patience_ns(self._supervisor.services.values())
@@ -230,17 +239,10 @@ class Verbs:
                 name = service.spec.name
                 hint = f"say how in service.{service.spec.base or name}.reload, or: reaperd restart {name}"
                 return refusal(409, "no-reload", f'cannot reload "{name}": it does not say how', hint)
-        up = [service.spec.name for service in services if service.main is not None]
-        self._supervisor.reload_services(up)
-        items = [
-            {
-                "name": name,
-                "ok": name in up,
-                "state": self._supervisor.services[name].run.state.value,
-                "why": None if name in up else "it does not run",
-            }
-            for name in names
-        ]
+        items: list[dict[str, object]] = []
+        for name in names:
+            problem = self._supervisor.reload_service(name)
+            items.append(self._done(name, problem))
         return Answer(200, {"schema": ACTION_SCHEMA, "items": items})
 
     # --- another configuration --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from reaperd.children import sweep, tally
+from reaperd.children import shares, sweep, tally
 from reaperd.children.child import StageFailed
 from reaperd.children.family import GONE, Family
 from reaperd.children.fork import Forked, fork
@@ -15,6 +15,7 @@ from reaperd.children.memory import MemoryWatch
 from reaperd.children.plan import Descriptors, Inheritance, find_identity, make_plan
 from reaperd.children.reaper import Reaped, Reaper
 from reaperd.children.reserve import Reserve
+from reaperd.children.shares import Setting
 from reaperd.children.sweep import Progress, Sweep
 from reaperd.children.tally import Tally
 from reaperd.config.spec import ServiceSpec
@@ -78,6 +79,7 @@ class Children:
         "_reserve",
         "_sweeps",
         "_told",
+        "_unlimited",
         "no_cgroup",
         "reaper",
         "tracker",
@@ -86,7 +88,7 @@ class Children:
     def __init__(
         self, inherited: Inheritance, *, cgroups: bool = True, tracker: Tracker | None = None
     ) -> None:
-        self.no_cgroup: str | None = None
+        self.no_cgroup: str | None = None if cgroups else 'the configuration says cgroup = "no"'
         self._leaves = self._find_leaves() if cgroups else None
         leaf_run_of = self._leaves.run_of if self._leaves is not None else _no_leaf
         self.reaper = Reaper(leaf_run_of)
@@ -99,6 +101,7 @@ class Children:
         self._reserve = Reserve(self._null_fd)
         self._sweeps: dict[str, Sweep] = {}
         self._told: dict[str, set[tuple[int, int]]] = {}  # by run: who got its latest signal
+        self._unlimited: dict[str, dict[str, str]] = {}  # by run: keys without effect, and why
         self._mains: dict[int, str] = {}  # unreaped main processes, with their runs
 
     def _find_leaves(self) -> Leaves | None:
@@ -140,25 +143,56 @@ class Children:
         """
 
         def register(pid: int, pidfd: int) -> None:
-            self.reaper.know(pid, pidfd)
-            self._family.born(run_id, pid)
+            with self._reserve:  # the table may be full by now, and a look at the child takes a descriptor
+                self._family.born(run_id, pid)
+            try:
+                self.reaper.know(pid, pidfd)
+            except OSError:
+                self._family.unborn(run_id, pid)
+                raise
             self._mains[pid] = run_id
 
         plan = make_plan(spec, run_id, self._inherited, self._identity(spec), descriptors)
         if self._leaves is None:
+            self._put(run_id, shares.settings(spec))
             return fork(plan, self._null_fd, register)
         try:
             procs_fd = self._leaves.make(run_id, spec.name)
         except KernelError as error:
             self._leaves.ended(run_id)
             return StageFailed("cgroup", error.errno)
+        self._put(run_id, shares.settings(spec))
         try:
             forked = fork(plan, self._null_fd, register, procs_fd)
         finally:
             os.close(procs_fd)
         if isinstance(forked, StageFailed):
             self._leaves.ended(run_id)
+            self._unlimited.pop(run_id, None)
         return forked
+
+    def change_shares(self, run_id: str, old: ServiceSpec, new: ServiceSpec) -> None:
+        """Let a run of `old` have of the machine what `new` says, as far as that can be: `unlimited`."""
+        self._put(run_id, shares.changes(old, new))
+
+    def _put(self, run_id: str, wanted: tuple[Setting, ...]) -> None:
+        if not wanted:
+            return
+        if self._leaves is None:
+            refused = {each.key: self.no_cgroup or "there are no cgroups" for each in wanted if each.asked}
+        else:
+            refused = self._leaves.put(run_id, wanted)
+        before = self._unlimited.get(run_id, {})
+        keys = {each.key for each in wanted}
+        self._unlimited[run_id] = {key: why for key, why in before.items() if key not in keys} | refused
+
+    def unlimited(self, run_id: str) -> str | None:
+        """Return which limits of a run have no effect, and why; None where all have."""
+        return shares.complaint(self._unlimited.get(run_id, {}))
+
+    def cgroup_of(self, run_id: str) -> str | None:
+        """Return the directory of a run's own cgroup; None where it has none."""
+        return None if self._leaves is None else self._leaves.path(run_id)
 
     def know_identities(self, specs: Iterable[ServiceSpec]) -> None:
         """Look up afresh, and once for all starts to come, whom services run as.
@@ -212,6 +246,7 @@ class Children:
         self._family.ended(run_id)
         self._sweeps.pop(run_id, None)
         self._told.pop(run_id, None)
+        self._unlimited.pop(run_id, None)
         if self._leaves is not None:
             self._leaves.ended(run_id)
 
@@ -318,6 +353,11 @@ class Children:
         """Return what the trees of runs have at this moment; who would cost too much is left out: `tally`."""
         with self._reserve:
             return tally.of_trees({run_id: self._family.tops(run_id) for run_id in run_ids})
+
+    def cpu_s(self, run_id: str) -> float | None:
+        """Return the seconds of processor time of all who ever were in a run; None where no cgroup tells."""
+        with self._reserve:
+            return None if self._leaves is None else self._leaves.cpu_s(run_id)
 
     def run_of(self, pid: int) -> str | None:
         """Return the run that a descendant of ours belongs to; None for a stranger and for who is gone."""

@@ -20,6 +20,7 @@ later look: a stray taken for a stranger would outlive the stop of its service.
 """
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -80,15 +81,24 @@ class Family:
         self._unsettled: set[int] = set()  # unclaimed orphans that had no environment to read
 
     def born(self, run_id: str, pid: int) -> None:
-        """Note the main process of a new run; it leads the session and group of its own pid."""
-        self._kin[run_id] = _Kin()
+        """Note the main process of a new run; it leads the session and group of its own pid.
+
+        Raises:
+            KernelError: no descriptor is left to look at it; then nothing is noted.
+        """
         table = self.tracker.table
         child = look.read(pid)  # with its start time: an earlier one with this pid may not be known as gone
+        self._kin[run_id] = _Kin()
         self.tracker.tell(table.forked(table.home, pid if child is None else child))
         self.tracker.tell(table.session_changed(pid, pid))
         self._add(run_id, pid, (pid, pid))
         # The session may outlive its leader, so this number stays with the run to its end.
         self._kin[run_id].numbers[pid] += 1
+
+    def unborn(self, run_id: str, pid: int) -> None:
+        """Forget a run whose main process cannot be followed after all, and is being ended."""
+        self.reaped(pid, signal.SIGKILL)
+        self.ended(run_id)
 
     def reaped(self, pid: int, status: int) -> str | None:
         """Forget a child that is gone; return the run it belonged to, if any."""

@@ -4,6 +4,8 @@
     <own>/reaperd-<pid namespace>-<pid>-<start>  one of this daemon, without processes of its own
     <own>/.../<service>.<run>                    a leaf: one of each run, never used again
 
+Once a run is to be limited the daemon leaves <own> for a cgroup beside these: see `shares`.
+
 The child enters its leaf itself, by a descriptor that was opened before the fork, and before it can fork:
 so no descendant is ever outside. The daemon could write the pid instead, but the kernel may hold whoever
 writes for some milliseconds (seen: 8 ms; a grace period of RCU), and the daemon has others to serve.
@@ -23,11 +25,13 @@ Then the other ways to know a run's processes have to do: see `family`.
 
 import os
 import select
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from reaperd.children.shares import DAEMON, Setting, Shares
 from reaperd.errors import KernelError, ReaperdError
-from reaperd.kernel import cgroup, procfs
+from reaperd.kernel import cgroup, cgroup_control, procfs
 
 _PREFIX: Final = "reaperd-"
 _BOOTED: Final = Path("/run/systemd/system")
@@ -69,7 +73,7 @@ class Leaves:
         directory: the daemon's one, which holds them.
     """
 
-    __slots__ = ("_epoll", "_leaf_of", "_lingering", "_prefix", "_run_of", "_watched", "directory")
+    __slots__ = ("_epoll", "_leaf_of", "_lingering", "_prefix", "_run_of", "_shares", "_watched", "directory")
 
     def __init__(self, place: str) -> None:
         """Make the daemon's cgroup in `place`, and tidy up what earlier daemons have left there.
@@ -81,6 +85,7 @@ class Leaves:
         name = _name_of_ours()
         self.directory = f"{place}/{name}"
         self._prefix = f"/{name}/"
+        self._shares = Shares(place, self.directory)
         self._make_ours()
         self._leaf_of: dict[str, str] = {}
         self._run_of: dict[str, str] = {}
@@ -110,6 +115,16 @@ class Leaves:
         self._leaf_of[run_id], self._run_of[leaf] = leaf, run_id
         return cgroup.open_procs(f"{self.directory}/{leaf}")
 
+    def put(self, run_id: str, wanted: tuple[Setting, ...]) -> dict[str, str]:
+        """Write values into a run's leaf; return why not, by key."""
+        leaf = self._leaf_of.get(run_id)
+        return {} if leaf is None else self._shares.put(leaf, wanted)
+
+    def path(self, run_id: str) -> str | None:
+        """Return the directory of a run's leaf, None where it has none."""
+        leaf = self._leaf_of.get(run_id)
+        return None if leaf is None else f"{self.directory}/{leaf}"
+
     def run_of(self, pid: int) -> str | None:
         """Return the run in whose leaf a process is, or was when it became a zombie."""
         path = cgroup.path_of(pid) or ""
@@ -135,6 +150,11 @@ class Leaves:
         """Return how many of a run the kernel has killed for want of memory; None if it does not count."""
         leaf = self._leaf_of.get(run_id)
         return None if leaf is None else cgroup.oom_kills(f"{self.directory}/{leaf}")
+
+    def cpu_s(self, run_id: str) -> float | None:
+        """Return the seconds of processor time of all who ever were in a run's leaf; None if not counted."""
+        leaf = self._leaf_of.get(run_id)
+        return None if leaf is None else cgroup.cpu_s(f"{self.directory}/{leaf}")
 
     def is_empty(self, run_id: str) -> bool:
         """Tell whether nobody lives in a run's leaf; while somebody does, `fd` will tell when to ask again.
@@ -168,6 +188,7 @@ class Leaves:
             self._unwatch(fd)
         self._epoll.close()
         _remove_empty(self.directory)
+        self._shares.end()
 
     def _watch(self, leaf: str) -> bool:
         """Watch a populated leaf from now on; True if it has become empty meanwhile."""
@@ -200,9 +221,10 @@ class Leaves:
             cgroup.remove(self.directory)
             why = "the daemon's own divides threads among those below it"
             raise ReaperdError(f"cannot give runs a cgroup: {why}", hint=_HINT)
-        cgroup.enable(
-            self.directory, "memory"
-        )  # for the count of those killed for memory, where that is allowed
+        # For the count of those killed for memory, where that is allowed.
+        with suppress(KernelError):
+            cgroup_control.give(self.directory, "memory")
+        self._shares.renew()
 
 
 def _name_of_ours() -> str:
@@ -222,7 +244,7 @@ def _tidy(place: str) -> None:
     Who lives in a dead daemon's leaf is a program that somebody may want back: it stays.
     """
     for name in os.listdir(place):  # noqa: PTH208 - names are all that is wanted
-        if name.startswith(_PREFIX) and _is_dead(name.removeprefix(_PREFIX).split("-")):
+        if name.startswith(_PREFIX) and _is_dead(name.removeprefix(_PREFIX).removesuffix(DAEMON).split("-")):
             _remove_empty(f"{place}/{name}")
 
 

@@ -32,6 +32,7 @@ def cure(ppid: int, *, undo: bool, yes: bool, force: bool, timeout: float) -> in
     learn of its children's ends is lost. Zombies from before stay, and an exec of the parent ends the cure.
     """
     # Imported here: the help does without.
+    from reaperd.kernel import procfs  # noqa: PLC0415
     from reaperd.zombies import helper  # noqa: PLC0415
     from reaperd.zombies.acts import NotDone, is_host_init, target_of  # noqa: PLC0415
 
@@ -41,6 +42,10 @@ def cure(ppid: int, *, undo: bool, yes: bool, force: bool, timeout: float) -> in
         target = target_of(ppid)
     except NotDone as error:
         raise ReaperdError(f"cannot cure process {ppid}: {error}") from error
+    stat = procfs.read_stat(ppid)
+    if stat is not None and stat.is_zombie and not stat.is_dead_leader:
+        hint = f"reaperd cure {stat.ppid} cures its parent, reaperd reap {ppid} clears this one"
+        raise ReaperdError(f"cannot cure process {ppid}: it is a zombie itself", hint=hint)
     if not undo and not yes:
         put(f"{_BREAKS}\n")
         if not (sys.stdin is not None and sys.stdin.isatty() and click.confirm(f"Cure process {ppid}?")):

@@ -8,7 +8,7 @@ import click
 
 from reaperd import __version__
 from reaperd.cli.command import Command, client, json_option, socket_option
-from reaperd.cli.render import cell, items_of, printable, put, put_json, stdout_screen, wrapped
+from reaperd.cli.render import cell, items_of, printable, put, put_json, span, stdout_screen, texts, wrapped
 from reaperd.control.client import RefusedError
 from reaperd.doctor.findings import Check, Found, Verdict, no, partly, yes
 from reaperd.errors import Exit
@@ -70,6 +70,13 @@ def _lines(check: Check, found: Found) -> str:
     return "".join(lines)
 
 
+def _woken(answer: Mapping[str, Any]) -> str:
+    looks = answer.get("zombie_looks")
+    if not isinstance(looks, dict):
+        return "nothing wakes it up to look for zombies"
+    return f"it wakes up every {span(looks.get('every'))} to look for zombies: {cell(looks.get('remedy'))}"
+
+
 def _daemon(socket: Path | None) -> Check:
     def look() -> Found:
         try:
@@ -78,7 +85,9 @@ def _daemon(socket: Path | None) -> Check:
             return partly(f"it answers, and refuses this user: {error.message}")
         count = len(items_of(answer))
         parts = [f"version {cell(answer.get('version'))}", f"{count} service{'' if count == 1 else 's'}"]
-        return yes(", ".join(parts))
+        parts.append(_woken(answer))
+        problems = texts(answer.get("problems"))
+        return partly("; ".join([*problems, ", ".join(parts)])) if problems else yes(", ".join(parts))
 
     return Check(
         "daemon",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 from reaperd.cli.logs import since
 from reaperd.cli.render import cell, put
 from reaperd.errors import Exit
@@ -30,7 +30,7 @@ _MARKS: Final = {"warning": "warning ", "error": "error "}
         "reaperd events --kernel -f",
     ),
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, after the last ten.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many.")
 @click.option("--since", "since_text", metavar="T", help="Only what is not older: a time, or how long ago.")

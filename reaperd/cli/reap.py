@@ -126,7 +126,7 @@ def _chosen(pids: Sequence[int], parent: int | None, *, everyone: bool) -> tuple
 
 
 def _dry_run(zombies: Sequence["Zombie"], wish: "Wish", *, as_json: bool) -> int:
-    from reaperd.zombies.remedy import plan  # noqa: PLC0415  # see above
+    from reaperd.zombies.remedy import offered, plan  # noqa: PLC0415  # see above
 
     plans = plan(zombies, wish)
     if as_json:
@@ -134,17 +134,18 @@ def _dry_run(zombies: Sequence["Zombie"], wish: "Wish", *, as_json: bool) -> int
             {
                 "pid": zombie.pid,
                 "ppid": zombie.ppid,
-                "would_try": [rung.method for rung in rungs],
-                "why": refusal,
+                "would_try": [rung.method for rung in way.rungs],
+                "why": way.refusal,
             }
-            for zombie, rungs, refusal in plans
+            for zombie, way in plans
         ]
         put_json({"schema": SCHEMA, "items": items})
         return Exit.OK
-    for zombie, rungs, refusal in plans:
+    for zombie, way in plans:
         put(f"{zombie.pid}: {zombie.cause.name}\n")
-        put("".join(f"  {rung.method}: {rung.says}\n    {rung.risk}\n" for rung in rungs))
-        put(f"  nothing: {printable(refusal)}\n" if refusal else "")
+        put(f"  offered first, for a person to decide: {offered(way.offer, zombie)}\n" if way.offer else "")
+        put("".join(f"  {rung.method}: {rung.says}\n    {rung.risk}\n" for rung in way.rungs))
+        put(f"  nothing: {printable(way.refusal)}\n" if way.refusal else "")
     if not plans:
         put("Nothing to do.\n")
     return Exit.OK

@@ -222,6 +222,11 @@ def cells_of(text: str) -> int:
     )
 
 
+def texts(value: object) -> list[str]:
+    """Return a list of texts that a daemon sent, nothing where it sent something else."""
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
 def items_of(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:  # Any: JSON
     """Return the items of an answer; what is no object among them is left out."""
     items = document.get("items")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from reaperd.cli.actions import show_items
-from reaperd.cli.command import Command, client, json_option, socket_option
+from reaperd.cli.command import Command, client, json_option, service_names, socket_option
 
 
 @click.command(
@@ -18,7 +18,7 @@ from reaperd.cli.command import Command, client, json_option, socket_option
     ),
 )
 @click.argument("number", metavar="SIGNAL")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=service_names)
 @click.option(
     "--scope",
     type=click.Choice(["main", "group", "tree"]),

@@ -12,12 +12,14 @@ from reaperd.cli.render import (
     Column,
     cell,
     items_of,
+    printable,
     put,
     put_json,
     size,
     span,
     stdout_screen,
     table,
+    texts,
 )
 from reaperd.errors import Exit, UnavailableError
 
@@ -67,6 +69,7 @@ def status(names: tuple[str, ...], *, as_json: bool, socket: Path | None) -> int
         put(unclaimed(answer.get("unclaimed")))
         put(clockwork(answer.get("tracking")))
         put(looks(answer.get("zombie_looks")))
+        put("".join(f"\n{printable(problem)}\n" for problem in texts(answer.get("problems"))))
     return verdict(items, named=bool(names))
 
 

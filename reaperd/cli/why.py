@@ -35,7 +35,22 @@ def _lines(item: Item) -> Iterator[str]:
         yield f"  {relation} {cell(held.get('name'))}, which is {_state(held)}{_reason(held)}"
     if item.get("last"):
         yield f"  last: {cell(item['last'])}"
+    yield from _taken(item)
     yield f"  next: {cell(item.get('next'))}"
+
+
+def _taken(item: Item) -> Iterator[str]:
+    """Give lines on what a service has been given, and how it fares with it."""
+    listens = [cell(each.get("listen")) for each in item.get("sockets") or ()]
+    if listens:
+        yield f"  sockets: {', '.join(listens)}"
+    cgroup = item.get("cgroup") or {}
+    events = [f"{cell(name)} {count}" for name, count in (cgroup.get("memory_events") or {}).items() if count]
+    if events:
+        yield f"  memory: {', '.join(events)} (memory.events)"
+    waits = [f"{cell(name)} {share} %" for name, share in (cgroup.get("pressure") or {}).items() if share]
+    if waits:
+        yield f"  waited in the last 10 s: for {', '.join(waits)} of the time"
 
 
 def _state(item: Item) -> str:

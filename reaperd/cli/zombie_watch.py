@@ -80,7 +80,7 @@ def _as_text(count: int, seen: list[Trend], screen: Screen) -> str:
         )
         for trend in seen
     ]
-    head = f"{time.strftime('%H:%M:%S')}  {count} zombies\n"
+    head = f"{time.strftime('%H:%M:%S')}  {count} {'zombie' if count == 1 else 'zombies'}\n"
     return head + (table(_COLUMNS, rows, screen) if rows else "")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ class _Asked:
         "reaperd zombies --by container",
         "reaperd zombies --watch 10",
         "reaperd zombies --older-than 1m --warn 0 --critical 20",
-        "reaperd zombies --prometheus --output /var/lib/node_exporter/zombies.prom",
+        "reaperd zombies --prometheus --exit-zero --output /var/lib/node_exporter/zombies.prom",
         "reaperd zombies --json | jq '.items[].ppid'",
     ),
 )
@@ -90,6 +91,12 @@ class _Asked:
 @click.option("--critical", type=click.IntRange(min=0), metavar="N", help="Critical if more than N stay.")
 @click.option("--prometheus", "is_metrics", is_flag=True, help="Print metrics for a textfile collector.")
 @click.option("--output", type=PATH, help="With --prometheus: replace this file at once.")
+@click.option(
+    "--exit-zero",
+    "is_zero",
+    is_flag=True,
+    help="Leave with 0 whether there are any or not; then any other status is a failure.",
+)
 @json_option
 def zombies(
     pids: tuple[int, ...],
@@ -109,21 +116,7 @@ def zombies(
     """
     asked = _Asked(frozenset(pids), older_s, as_json)
     is_check = form["warn"] is not None or form["critical"] is not None
-    chosen = [
-        form["is_tree"],
-        form["every_s"] is not None,
-        form["by"] is not None,
-        is_check,
-        form["is_metrics"],
-    ]
-    if sum(chosen) > 1:
-        raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
-    if form["output"] is not None and not form["is_metrics"]:
-        raise click.UsageError("--output goes with --prometheus")
-    if as_json and (is_check or form["is_metrics"]):
-        raise click.UsageError("--json is no form of --warn, --critical and --prometheus")
-    if form["every_s"] == 0:
-        raise click.UsageError("--watch has to wait between two looks: 2s, 500ms")
+    _refuse_mixtures(form, as_json=as_json, is_check=is_check)
     if form["every_s"] is not None:
         from reaperd.cli.zombie_watch import watch  # noqa: PLC0415  # see above
 
@@ -139,7 +132,30 @@ def zombies(
         _tree(found)
     else:
         _list(found, as_json=as_json)
-    return Exit.FAILED if found.collectable else Exit.OK
+    return Exit.FAILED if found.collectable and not form["is_zero"] else Exit.OK
+
+
+def _refuse_mixtures(form: Mapping[str, Any], *, as_json: bool, is_check: bool) -> None:  # Any: options
+    """Refuse options that say two things at once."""
+    chosen = [
+        form["is_tree"],
+        form["every_s"] is not None,
+        form["by"] is not None,
+        is_check,
+        form["is_metrics"],
+    ]
+    if sum(chosen) > 1:
+        raise click.UsageError("--tree, --watch, --by, --warn/--critical and --prometheus exclude each other")
+    if form["output"] is not None and not form["is_metrics"]:
+        raise click.UsageError("--output goes with --prometheus")
+    if form["is_zero"] and is_check:
+        raise click.UsageError(
+            "--exit-zero does not go with --warn and --critical: their status is the answer"
+        )
+    if as_json and (is_check or form["is_metrics"]):
+        raise click.UsageError("--json is no form of --warn, --critical and --prometheus")
+    if form["every_s"] == 0:
+        raise click.UsageError("--watch has to wait between two looks: 2s, 500ms")
 
 
 def _list(found: "Scan", *, as_json: bool) -> None:
@@ -210,7 +226,9 @@ def _metrics(found: "Scan", output: Path | None) -> None:
 
     text = exposition(found, time.time())
     if output is None:
-        put(text)
+        # In the format itself a name may have anything but a line's end; a terminal would obey it.
+        is_seen = stdout_screen().width is not None
+        put("\n".join(map(printable, text.split("\n"))) if is_seen else text)
         return
     if output.name == "" or (output.exists() and not output.is_file()):
         raise ReaperdError(

@@ -20,6 +20,7 @@ from reaperd.config.kinds import (
     PATHS,
     PATTERNS,
     SIGNAL,
+    SIZE,
     choice,
     duration,
     integer,
@@ -56,6 +57,8 @@ from reaperd.units import format_duration
 # A crash loop without any wait would be nothing but forks.
 _SHORTEST_NS: Final = 1_000_000
 _SECOND_NS: Final = 1_000_000_000
+
+_MOST_TASKS: Final = 1 << 22  # PID_MAX_LIMIT of the kernel
 
 MOST_INSTANCES: Final = 1000
 
@@ -217,6 +220,24 @@ SERVICE: Final = (
         "Which end of it ends the daemon too, with its exit status: a failure, or any.",
     ),
     Key("limits", LIMITS_TABLE, "Its resource limits, soft and hard alike or each: setrlimit(2)."),
+    Key(
+        "memory_max",
+        SIZE,
+        "How much memory all processes of a run may have together; at the limit one is killed. "
+        "This and the next two are by control groups: they hold for each instance by itself, change while it "
+        "runs, and where they cannot be had the service runs without, and `reaperd status` says so.",
+    ),
+    Key(
+        "cpu_weight",
+        integer(1, 10_000),
+        "Its share of processor time where that is short, against those of other runs; 100 is what "
+        "those have that do not say.",
+    ),
+    Key(
+        "pids_max",
+        integer(1, _MOST_TASKS),
+        "How many processes and threads a run may have; a fork beyond it fails.",
+    ),
     Key(
         "stdout",
         STDOUT,

@@ -49,7 +49,7 @@ def _path(value: object, site: Site) -> str:
 
 def _signal(value: object, _site: Site) -> int:
     if not isinstance(value, str | int):
-        raise wrong_type(value, "a signal's name or number")
+        raise wrong_type(value, 'a signal, such as "TERM" or 15,')
     return parse_signal(value)
 
 
@@ -83,7 +83,7 @@ def _boolean(value: object, _site: Site) -> bool:
 
 def _size(value: object, _site: Site) -> int:
     if not isinstance(value, str | int):
-        raise wrong_type(value, "a size")
+        raise wrong_type(value, 'a size, such as "64MiB",')
     size = parse_size(value)
     if not size:
         raise ValueError("is nothing; at least 1B is allowed")
@@ -104,7 +104,7 @@ def duration(at_least_ns: int = 0) -> Kind:
 
     def read(value: object, _site: Site) -> int:
         if not isinstance(value, str | int | float):
-            raise wrong_type(value, "a duration")
+            raise wrong_type(value, 'a duration, such as "1m30s",')
         ns = parse_duration(value)
         if ns < at_least_ns:
             least = format_duration(at_least_ns)
@@ -119,7 +119,7 @@ def number(at_least: float, at_most: float) -> Kind:
 
     def read(value: object, _site: Site) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong_type(value, "a number")
+            raise wrong_type(value, f"a number from {at_least:g} to {at_most:g}")
         if not at_least <= value <= at_most:  # NaN and the infinities fail it too
             raise ValueError(f"{shown(value)} is out of range; allowed: {at_least:g} to {at_most:g}")
         return float(value)
@@ -133,7 +133,7 @@ def integer(at_least: int, at_most: int) -> Kind:
 
     def read(value: object, _site: Site) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise wrong_type(value, "an integer")
+            raise wrong_type(value, f"an integer from {at_least} to {at_most}")
         if not at_least <= value <= at_most:
             raise ValueError(f"{shown(value)} is out of range; allowed: {at_least} to {at_most}")
         return value
@@ -162,7 +162,8 @@ def array_of(what: str, read_one: Callable[[object, Site], object], schema: Sche
 
     def read(value: object, site: Site) -> tuple[object, ...]:
         if not isinstance(value, list):
-            raise wrong_type(value, f"an array of {what}")
+            hint = f"; write [{shown(value)}]" if isinstance(value, str) else ""
+            raise wrong_type(value, f"an array of {what}", hint)
         found = []
         for index, each in enumerate(value):
             try:

@@ -348,6 +348,9 @@ class ServiceSpec:
     sockets: tuple[Listener, ...] = ()  # in the order in which it finds them
     zombies: Zombies | None = None  # None: they are looked for only where the daemon looks at every service
     groups: tuple[str, ...] = ()  # sorted: names that mean it together with others
+    memory_max: int | None = None  # bytes
+    cpu_weight: int | None = None  # 1 to 10000
+    pids_max: int | None = None
 
     @property
     def is_watched(self) -> bool:

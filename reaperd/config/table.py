@@ -132,7 +132,7 @@ def table_of(keys: tuple[Key, ...], build: Callable[..., object], *, merges: boo
 
     def read(value: object, site: Site) -> object:
         if not isinstance(value, dict):
-            raise wrong_type(value, "a table")
+            raise wrong_type(value, "a table", f"; its keys: {', '.join(key.name for key in keys)}")
         before = site.report.count
         values = read_keys(value, keys, site)
         return build(**values) if site.report.count == before else None

@@ -114,6 +114,11 @@ class Connection:
         return len(self._out)
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether it takes nothing: the rest of an answer, or, where it has asked for more, any other one."""
+        return bool(self._out) or self._left_over
+
+    @property
     def is_midway(self) -> bool:
         """Whether it has begun a request and not ended it."""
         return self.stage is Stage.READING and self._begun

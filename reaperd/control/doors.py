@@ -20,6 +20,7 @@ from reaperd.kernel import inotify
 from reaperd.loop.poller import Phase, Poller
 
 _REMOVED: Final = "its file is gone"
+_NOT_OURS: Final = "restart what made it: reaperd.socket"
 _REPLACED: Final = "something else is in the place of its file"
 
 
@@ -81,9 +82,7 @@ class Doors:
         """Return what is wrong, in sentences, each with what helps."""
         if self.problem is None:
             return []
-        remedy = (
-            "a reload mends it (kill -HUP, too)" if self._is_ours else "restart what made it: reaperd.socket"
-        )
+        remedy = "a reload mends it (kill -HUP, too)" if self._is_ours else _NOT_OURS
         return [f"nobody finds the way to {self._path}: {self.problem}; {remedy}"]
 
     # --- another configuration --------------------------------------------------------------------------
@@ -142,7 +141,11 @@ class Doors:
     def mend(self) -> None:
         """Look after the socket's file, and make it anew where it is gone or somebody else's stale one."""
         self._look()
-        if self.problem is None or self._server is None or not self._is_ours:
+        if self.problem is None or self._server is None:
+            return
+        if not self._is_ours:
+            problem = f"{self.problem}; {_NOT_OURS}"
+            self._tell("control.socket_lost", path=str(self._path), problem=problem)
             return
         try:
             listener = listen(self._path, self._control.socket_mode, self._control.group)

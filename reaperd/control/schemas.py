@@ -28,6 +28,18 @@ def _answer(schema: str, item: Schema, more: Mapping[str, Schema] | None = None)
     return _object({"schema": {"const": schema}, "items": items, **(more or {})})
 
 
+_SOCKETS: Final[Schema] = {"type": "array", "items": _object({"listen": _TEXT, "name": _TEXT})}
+_SHARE: Final[Schema] = {"type": ["number", "null"], "minimum": 0, "maximum": 100}
+_CGROUP: Final[Schema] = {
+    **_object(
+        {
+            "path": _TEXT,
+            "memory_events": {"type": ["object", "null"], "additionalProperties": {"type": "integer"}},
+            "pressure": _object({"cpu": _SHARE, "io": _SHARE, "memory": _SHARE}),
+        }
+    ),
+    "type": ["object", "null"],
+}
 _ROW: Final = _object(
     {
         "name": _TEXT,
@@ -43,6 +55,8 @@ _ROW: Final = _object(
         "log_files": _object({"stdout": _TEXT_OR_NULL, "stderr": _TEXT_OR_NULL}),
         "dropped": _COUNT,
         "zombies": _COUNT_OR_NULL,
+        "sockets": _SOCKETS,
+        "unlimited": _TEXT_OR_NULL,
         "waits_for": _TEXTS,
         "why": _TEXT_OR_NULL,
         "memory": _COUNT_OR_NULL,
@@ -55,6 +69,8 @@ _REASON: Final = _object(
         "name": _TEXT,
         "state": _STATE,
         "why": _TEXT_OR_NULL,
+        "sockets": _SOCKETS,
+        "cgroup": _CGROUP,
         "held_by": {"type": "array", "items": _HELD},
         "last": _TEXT_OR_NULL,
         "next": _TEXT_OR_NULL,

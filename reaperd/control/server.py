@@ -329,7 +329,7 @@ class Server:
             self.census.refused(client.caller, "timeout")
             with suppress(OSError):
                 client.answer(refusal(408, "timeout", "cannot wait any longer for this request"), close=True)
-        elif client.unsent_bytes:
+        elif client.is_stuck:
             self.census.dropped(client.caller, client.unsent_bytes)
         self._leave(client)
 

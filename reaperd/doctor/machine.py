@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
+from reaperd.doctor import groups
 from reaperd.doctor.findings import Check, Found, no, partly, yes
 from reaperd.doctor.trial import tried
-from reaperd.kernel import cgroup, inotify, namespaces, pidfd, prctl, procconn, procfs, ptrace
+from reaperd.kernel import inotify, namespaces, pidfd, prctl, procconn, procfs, ptrace
 
-_WANTED: Final = ("cpu", "memory", "pids", "io")
 _FEW_DESCRIPTORS: Final = 4096
 _FEW_WATCHES: Final = 128
 _STOP_S: Final = 3.0
@@ -68,24 +68,6 @@ def _pidfd_info() -> Found:
         return "it told our own pid"
 
     return yes(tried(attempt))
-
-
-def _cgroup() -> Found:
-    own = cgroup.find_own()
-    if own is None:
-        return no("no hierarchy of version 2 holds this process")
-    directory = f"{own}/reaperd-doctor-{os.getpid()}"
-    cgroup.make(directory)
-    try:
-        can_kill = Path(directory, "cgroup.kill").exists()
-    finally:
-        cgroup.remove(directory)
-    found = Path(own, "cgroup.controllers").read_text(encoding="ascii").split()
-    missing = [name for name in _WANTED if name not in found]
-    detail = f"made and removed one in {own}; controllers: {' '.join(found) or 'none'}"
-    if not can_kill:
-        return partly(f"{detail}; no cgroup.kill, which needs Linux 5.14")
-    return partly(f"{detail}; without {', '.join(missing)}") if missing else yes(detail)
 
 
 def _ptrace() -> Found:
@@ -234,7 +216,14 @@ CHECKS: Final = (
         "gives each run a control group: exact, and killed at once: cgroups(7)",
         "made and removed one below our own",
         "descendants are followed by parents, sessions and a mark in their environment; stopped by sweeps",
-        _cgroup,
+        groups.can_be_made,
+    ),
+    Check(
+        "cgroup controllers",
+        "limit runs: memory_max, cpu_weight, pids_max: cgroups(7)",
+        "read cgroup.controllers of our own",
+        "those keys have no effect, and reaperd status says so; the rest of the service is as ever",
+        groups.can_limit,
     ),
     Check(
         "process connector",

@@ -56,7 +56,7 @@ def path_of(pid: int, controller: str = "") -> str | None:
         KernelError: no descriptor is left.
     """
     try:
-        lines = os.fsdecode(_read(f"/proc/{pid}/cgroup")).split("\n")
+        lines = os.fsdecode(read(f"/proc/{pid}/cgroup")).split("\n")
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ESRCH}:
             return None
@@ -71,7 +71,7 @@ def path_of(pid: int, controller: str = "") -> str | None:
 
 def _mounts(controller: str) -> Iterator[tuple[str, str]]:
     """Yield root and mount point of each mount of the hierarchy, later ones last."""
-    for line in os.fsdecode(_read("/proc/self/mountinfo")).split("\n"):
+    for line in os.fsdecode(read("/proc/self/mountinfo")).split("\n"):
         before, _, after = line.partition(" - ")
         kind, _, rest = after.partition(" ")
         wanted = kind == "cgroup2" if not controller else kind == "cgroup" and controller in _options(rest)
@@ -178,19 +178,10 @@ def freeze(directory: str, frozen: bool) -> bool:  # noqa: FBT001 - the file's o
     return _told(f"{directory}/cgroup.freeze", b"1" if frozen else b"0")
 
 
-def enable(directory: str, controller: str) -> bool:
-    """Give those below a cgroup a controller; False where that cannot be: cgroup.subtree_control."""
-    try:
-        _write(f"{directory}/cgroup.subtree_control", b"+" + controller.encode())
-    except OSError:
-        return False
-    return True
-
-
 def kind(directory: str) -> str | None:
     """Return "domain", "domain threaded", "domain invalid" or "threaded"; None for the root: cgroup.type."""
     try:
-        return _read(f"{directory}/cgroup.type").decode().strip()
+        return read(f"{directory}/cgroup.type").decode().strip()
     except OSError:
         return None
 
@@ -238,7 +229,7 @@ def pids(directory: str) -> list[int]:
     found: set[int] = set()
     for each in _tree(directory):
         try:
-            found.update(map(int, _read(f"{each}/cgroup.procs").split()))
+            found.update(map(int, read(f"{each}/cgroup.procs").split()))
         except OSError as error:
             if error.errno not in _NO_PROCESSES:
                 raise failure("read", error, what=f"ask who is in cgroup {each}") from error
@@ -254,6 +245,18 @@ def oom_kills(directory: str) -> int | None:
         return oom_kills_by(fd)
     finally:
         os.close(fd)
+
+
+def cpu_s(directory: str) -> float | None:
+    """Return the seconds of processor time used there and below, by all who ever were: cpu.stat of version 2.
+
+    None if the cgroup is gone, or of version 1.
+    """
+    try:
+        fields = read(f"{directory}/cpu.stat").split()
+    except OSError:
+        return None
+    return int(fields[1]) / 1e6 if fields[:1] == [b"usage_usec"] else None
 
 
 def open_oom_kills(directory: str) -> int | None:
@@ -313,7 +316,7 @@ def _tree(directory: str) -> Iterator[str]:
 
 def _told(path: str, data: bytes, unless: frozenset[int] = _GONE) -> bool:
     try:
-        _write(path, data)
+        write(path, data)
     except OSError as error:
         if error.errno in unless:
             return False
@@ -321,7 +324,12 @@ def _told(path: str, data: bytes, unless: frozenset[int] = _GONE) -> bool:
     return True
 
 
-def _write(path: str, data: bytes) -> None:
+def write(path: str, data: bytes) -> None:
+    """Write a file of a cgroup at once.
+
+    Raises:
+        OSError: the kernel's answer.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, data)
@@ -329,7 +337,12 @@ def _write(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """Return all of a file of a cgroup.
+
+    Raises:
+        OSError: ENOENT or ENODEV, it is gone.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         chunks = []

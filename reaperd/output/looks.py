@@ -4,10 +4,17 @@ r"""How lines look among others on the daemon's standard output: with a name bef
     web ! cannot open the database       prefix, of the standard error
     {"time": "...", "service": "web", "stream": "stdout", "message": "listening on 8000"}
 
+and what a hook of a service says, or its stop or reload command:
+
+    web (on_exit) | cleaned              prefix
+    {..., "helper": "on_exit", ...}      JSON, before the message
+    [on_exit] cleaned                    in its file, the journal and syslog; behind a priority such as <4>
+
 What is no UTF-8 stays as it is behind a prefix, and is written as `\xff` in JSON.
 """
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -19,9 +26,22 @@ _MARKS: Final = {"stdout": b" | ", "stderr": b" ! "}
 _RARE: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\n")  # control characters
 
 
-def prefixed(service: str, stream: str) -> Shape:
+_BEGINS: Final = re.compile(rb"^(<[0-7]>|)", re.MULTILINE)
+
+
+def marked(helper: str) -> Shape:
+    """Return what puts the name of a helper before each line, but behind its priority: sd-daemon(3)."""
+    mark = rb"\1[%b] " % helper.encode()
+
+    def shape(lines: Buffer) -> bytes:
+        return _BEGINS.sub(mark, bytes(lines[:-1])) + b"\n"
+
+    return shape
+
+
+def prefixed(service: str, stream: str, helper: str | None = None) -> Shape:
     """Return what puts a service's name before each line."""
-    prefix = service.encode() + _MARKS[stream]
+    prefix = service.encode() + (b"" if helper is None else b" (%b)" % helper.encode()) + _MARKS[stream]
     between = b"\n" + prefix
 
     def shape(lines: Buffer) -> bytes:
@@ -30,9 +50,10 @@ def prefixed(service: str, stream: str) -> Shape:
     return shape
 
 
-def json_lines(service: str | None, stream: str | None) -> Shape:
+def json_lines(service: str | None, stream: str | None, helper: str | None = None) -> Shape:
     """Return what makes a JSON object of each line; its time is when it was read."""
-    end = f', "service": {json.dumps(service)}, "stream": {json.dumps(stream)}, "message": '
+    who = "" if helper is None else f', "helper": {json.dumps(helper)}'
+    end = f', "service": {json.dumps(service)}, "stream": {json.dumps(stream)}{who}, "message": '
 
     def shape(lines: Buffer) -> bytes:
         head = f'{{"time": "{_now()}"{end}'

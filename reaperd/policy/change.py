@@ -32,6 +32,9 @@ _LIVE: Final = frozenset(
         "schedule",
         "groups",
         "zombies",
+        "memory_max",
+        "cpu_weight",
+        "pids_max",
     }
 )
 _NO_PROCESS: Final = frozenset({State.WAITING})  # and soon one: it can be that of the new spec

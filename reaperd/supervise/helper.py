@@ -7,6 +7,7 @@ from typing import Final
 from reaperd.config.spec import ServiceSpec
 from reaperd.policy.words import Exited, NotSpawned
 from reaperd.supervise import explain
+from reaperd.supervise.service import Service
 from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.units import format_duration
 
@@ -45,6 +46,7 @@ class Order:
         timeout_ns: how long it may take.
         about: the run of the service that it is to act on, if there was one.
         kept_bytes: how much is kept of what it writes, where that is heard.
+        owner: with whose output its own goes; None where it has the daemon's.
     """
 
     service: str
@@ -53,6 +55,7 @@ class Order:
     timeout_ns: int
     about: str | None = None
     kept_bytes: int = MOST_SAID
+    owner: Service | None = None
 
     @property
     def key(self) -> tuple[str, Errand]:

@@ -6,6 +6,9 @@ has ended, or its time has: who asked is told at once, and what is left of its t
 
 Of each service there is at most one helper for each errand. What is asked for meanwhile waits, the latest
 ask in place of an earlier one; a check is never asked for while the one before it is still there.
+
+What stop and reload commands and hooks write goes where the service's output goes, marked; what checks write
+is kept for who asked.
 """
 
 import errno
@@ -18,6 +21,7 @@ from typing import Final
 from reaperd.children.child import StageFailed
 from reaperd.children.children import Ended
 from reaperd.children.fork import read_report
+from reaperd.children.plan import Descriptors
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import SECOND_NS, ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
@@ -55,6 +59,8 @@ class Helpers:
 
     Attributes:
         more: a kill goes on in the next turn, which must not wait.
+        open_outputs: makes pipes that lead where a service's output goes, marked with the errand; their ends
+            are the caller's to close.
     """
 
     name = "helpers"
@@ -62,6 +68,7 @@ class Helpers:
 
     def __init__(self, world: World, tell: Callable[[Finished], None]) -> None:
         self.more = False
+        self.open_outputs: Callable[[Service, str], Descriptors] = _inherited
         self._world = world
         self._tell = tell
         self._by_run: dict[str, Helper] = {}
@@ -202,12 +209,15 @@ class Helpers:
             self._log("helper.started", order, pid=helper.pid)
 
     def _spawn(self, order: Order, run_id: str) -> Helper | StageFailed:
-        read_fd = write_fd = None
+        read_fd: int | None = None
+        outputs: Descriptors = ()
         try:
             if order.errand in HEARD:
                 read_fd, write_fd = fds.pipe()
+                outputs = ((write_fd, 1), (write_fd, 2))
                 fds.set_nonblocking(read_fd)
-            outputs = () if write_fd is None else ((write_fd, 1), (write_fd, 2))
+            elif order.owner is not None:
+                outputs = self.open_outputs(order.owner, order.errand.value)
             forked = self._world.children.spawn(order.spec, run_id, outputs)
         except KernelError as error:
             forked = StageFailed("fork", error.errno)
@@ -215,7 +225,7 @@ class Helpers:
             # The user or group was there when the configuration was read, and is gone since.
             forked = StageFailed("user", errno.ENOENT)
         finally:
-            if write_fd is not None:
+            for write_fd in {fd for fd, _number in outputs}:
                 os.close(write_fd)
         if not isinstance(forked, StageFailed):
             return Helper(order, run_id, forked.pid, forked.report_fd, read_fd)
@@ -290,6 +300,10 @@ class Helpers:
         self._world.log(event, service=order.service, errand=order.errand.value, **keys)
 
 
+def _inherited(_service: Service, _errand: str) -> Descriptors:
+    return ()
+
+
 def _outcome(helper: Helper, status: int) -> Exited | NotSpawned:
     # A dead child has said all it will ever say, so its report can be read to the end now.
     report = False if helper.report_fd is None else read_report(helper.report_fd)
@@ -307,7 +321,7 @@ def _order(
 ) -> Order:
     main = () if service.main is None else (("MAINPID", str(service.main)),)
     spec = outfit(service.spec, command, *main, *more)
-    return Order(service.spec.name, errand, spec, timeout_ns, service.run_id)
+    return Order(service.spec.name, errand, spec, timeout_ns, service.run_id, owner=service)
 
 
 def outfit(spec: ServiceSpec, command: tuple[str, ...], *more: tuple[str, str]) -> ServiceSpec:

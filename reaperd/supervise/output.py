@@ -4,6 +4,8 @@ A service whose output goes where the daemon's goes, or nowhere, has no pipe: un
 for. Every other output is a pipe of its run, read by `output.streams`; standard error joins the standard
 output's where the user wants both in one.
 
+What a service's hooks, stop and reload commands write goes the same way, each line marked with their name.
+
 A place has one outlet, whoever writes there: lines of several services in one file are never mixed. It lives
 as long as somebody may write to it or it still holds lines.
 """
@@ -58,8 +60,8 @@ class Outputs:
 
     # --- runs -------------------------------------------------------------------------------------------
 
-    def open(self, service: Service) -> Descriptors:
-        """Make the pipes of a new run; return the child's ends, which are the caller's to close.
+    def open(self, service: Service, helper: str | None = None) -> Descriptors:
+        """Make the pipes of a new run, or of its `helper`; return the child's ends, the caller's to close.
 
         A line that is waited for may come in the same turn as the news that the program runs: it is looked
         for from now on.
@@ -72,9 +74,9 @@ class Outputs:
         try:
             for number, to in ((1, spec.stdout), (2, spec.stderr)):
                 if to not in {Sink.NULL, Sink.STDOUT} and (
-                    to is not Sink.INHERIT or isinstance(spec.ready, LogCheck)
+                    to is not Sink.INHERIT or (helper is None and isinstance(spec.ready, LogCheck))
                 ):
-                    ends.append((self._open(service, number, to), number))
+                    ends.append((self._open(service, number, to, helper), number))
         except KernelError:
             for write_fd, _number in ends:
                 os.close(write_fd)
@@ -102,26 +104,30 @@ class Outputs:
                 pass
             self._close(outlet)
 
-    def _open(self, service: Service, number: int, to: Sink | LogFile) -> int:
+    def _open(self, service: Service, number: int, to: Sink | LogFile, helper: str | None) -> int:
         read_fd, write_fd = fds.pipe()
         fds.set_nonblocking(read_fd)
-        stream = self._stream(service, read_fd, number, to)
-        if isinstance(service.spec.ready, LogCheck):
+        stream = self._stream(service, read_fd, number, to, helper)
+        if helper is None and isinstance(service.spec.ready, LogCheck):
             stream.matcher = Matcher(service.spec.ready.pattern)
         name = stream.outlet.name
         self._users[name] = self._users.get(name, 0) + 1
         self._streams.add(stream)
         return write_fd
 
-    def _stream(self, service: Service, fd: int, number: int, to: Sink | LogFile) -> Stream:
+    def _stream(
+        self, service: Service, fd: int, number: int, to: Sink | LogFile, helper: str | None
+    ) -> Stream:
         def dropped(count: int) -> None:
             service.dropped += count
 
         if isinstance(to, LogFile):
-            return Stream(fd, service, self._file(to, service), max_line=to.max_line, dropped=dropped)
+            shape = None if helper is None else looks.marked(helper)
+            file = self._file(to, service)
+            return Stream(fd, service, file, max_line=to.max_line, shape=shape, dropped=dropped)
         if to is Sink.INHERIT:
             return Stream(fd, service, self._screen(number), dropped=dropped)
-        outlet, shape = self._shaped(service.spec.name, _STREAMS[number], to)
+        outlet, shape = self._shaped(service.spec.name, _STREAMS[number], to, helper)
         return Stream(fd, service, outlet, max_line=_MAX_LINE, shape=shape, dropped=dropped)
 
     def _matched(self, service: object) -> None:
@@ -142,18 +148,19 @@ class Outputs:
             self.set_aside(outlet)
         return outlet
 
-    def _shaped(self, name: str, stream: str, to: Sink) -> tuple[Outlet, Shape | None]:
+    def _shaped(self, name: str, stream: str, to: Sink, helper: str | None) -> tuple[Outlet, Shape | None]:
+        mark = None if helper is None else looks.marked(helper)
         match to:
             case Sink.PREFIX:
-                return self._screen(1), looks.prefixed(name, stream)
+                return self._screen(1), looks.prefixed(name, stream, helper)
             case Sink.JSON:
                 screen = self._screen(1)
                 screen.look = looks.json_lines(None, None)
-                return screen, looks.json_lines(name, stream)
+                return screen, looks.json_lines(name, stream, helper)
             case Sink.JOURNAL:
-                return self._keep(JournalOutlet(name, stream, self)), None
+                return self._keep(JournalOutlet(name, stream, self)), mark
             case Sink.SYSLOG:
-                return self._keep(SyslogOutlet(name, stream, self)), None
+                return self._keep(SyslogOutlet(name, stream, self)), mark
             case _:
                 raise AssertionError(f"{to.value} needs no pipe")
 

@@ -54,6 +54,7 @@ from reaperd.supervise.probes import Answered, Probes
 from reaperd.supervise.readiness import Gear, Readiness
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
+from reaperd.supervise.shares import Shares
 from reaperd.supervise.spawn_problem import spawn_problem
 from reaperd.supervise.world import Pulse, World
 from reaperd.supervise.zombies import Zombies
@@ -96,6 +97,7 @@ class Performer:
         outputs: where what the services write goes.
         listeners: the sockets that services are given.
         schedules: the services' next times.
+        shares: what the services may have of the machine.
         zombies: those that stay under services.
     """
 
@@ -116,9 +118,11 @@ class Performer:
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
         self.outputs = Outputs(world, self.helpers, self._line_matched)
+        self.helpers.open_outputs = self.outputs.open
         self._notifications = Notifications(world, post)
         self._readiness = Readiness(world, self._probes, self.outputs, self._notifications, post)
         self.listeners = Listeners()
+        self.shares = Shares(world)
         self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
         self.zombies = Zombies(world, self.helpers, self._service_of_child, post)
@@ -315,6 +319,7 @@ class Performer:
         self._of_run[run_id] = service
         self._of_report[forked.report_fd] = service
         self._poller.watch(forked.report_fd, self)
+        self.shares.begin(service)
         self.zombies.begin(service)
 
     def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:

@@ -32,6 +32,7 @@ class Service:
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         dropped: lines of its output that were dropped since the daemon started, because where they go failed.
         zombies: how many zombies stay under it, as of the latest look; None where nobody looks.
+        unlimited: which limits of its control group have no effect, and why, as of its latest run.
         told_holds: the names that were last said to hold it, while WAITING.
     """
 
@@ -53,6 +54,7 @@ class Service:
     unkillable: str | None = None
     said: str | None = None
     next_run_ns: int | None = None
+    unlimited: str | None = None
     told_holds: tuple[str, ...] = ()
     dropped: int = 0
     zombies: int | None = None
@@ -63,7 +65,7 @@ class Service:
 
     def is_going_down(self) -> bool:
         """Tell whether it is being stopped and is wanted to stay down: asking for that again hurries it."""
-        return self.run.state is State.STOPPING and self.run.want is Want.DOWN
+        return self.run.state is State.STOPPING and self.run.want is Want.DOWN and not self.again
 
     def forget_words(self) -> None:
         """Forget what the last run said of itself."""

@@ -50,6 +50,8 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "log_files": log_files(service.spec),
         "dropped": service.dropped,
         "zombies": service.zombies,
+        "sockets": [{"listen": each.address, "name": each.name} for each in service.spec.sockets],
+        "unlimited": service.unlimited,
         "waits_for": [hold.name for hold in holds] or list(before),
         "why": explain.held(holds) or explain.held_stop(before) or _why(service, next_ns, now_ns),
     }
@@ -69,9 +71,10 @@ def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
     if service.unkillable is not None:
         return service.unkillable
     told = explain.why(run, spec, now_ns=now_ns, next_ns=next_ns, stuck=service.stuck)
-    if service.announced is None or run.state not in {State.RUNNING, State.STOPPING}:
+    if run.state not in {State.STARTING, State.RUNNING, State.STOPPING}:
         return told
-    return "; ".join(filter(None, (f"says that it is {service.announced}", told)))
+    announced = None if service.announced is None else f"says that it is {service.announced}"
+    return "; ".join(filter(None, (announced, told, service.unlimited))) or None
 
 
 def rfc3339(timestamp_s: float) -> str:

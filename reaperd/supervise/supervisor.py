@@ -44,6 +44,9 @@ from reaperd.units import format_signal
 # A start takes some milliseconds, in which nobody else is served: the next ones come in the next turn.
 STARTS_A_TURN: Final = 16
 
+_BEING_STARTED: Final = "it is just being started"
+_NOT_RUNNING: Final = "it does not run"
+
 _TIMER_EVENTS: Final[dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]]] = {
     Timer.BACKOFF: BackoffOver,
     Timer.STABLE: Stable,
@@ -119,24 +122,28 @@ class Supervisor:
         chosen = set(names)
         for service in self.services.values():
             spec = service.spec
-            # Before its exec the child would die of it: its program cannot have said yet what it means.
-            if chosen & {spec.name, spec.base} and service.main is not None and service.report_fd is None:
+            if chosen & {spec.name, spec.base} and service.main is not None and not _is_before_exec(service):
                 self._children.signal_main(service.main, number, group=False)
 
     def signal(self, name: str, number: int, scope: Scope) -> str | None:
         """Send a signal to a service; return why that cannot be, None where it was done."""
         service = self.services[name]
-        if service.main is not None and service.report_fd is not None:
-            return "it is just being started"  # before its exec the child would die of it
+        if _is_before_exec(service):
+            return _BEING_STARTED
         if not self._performer.send(service, number, scope):
-            return "it does not run"
+            return _NOT_RUNNING
         self._log("service.signalled", service=name, signal=format_signal(number), scope=scope.value)
         return None
 
-    def reload_services(self, names: Iterable[str]) -> None:
-        """Ask services to read their own configurations again."""
-        for name in names:
-            self._performer.helpers.reload(self.services[name])
+    def reload_service(self, name: str) -> str | None:
+        """Ask a service to read its own configuration again; return why that cannot be, None where it was."""
+        service = self.services[name]
+        if _is_before_exec(service):
+            return _BEING_STARTED
+        if service.main is None:
+            return _NOT_RUNNING
+        self._performer.helpers.reload(service)
+        return None
 
     # --- what happens -----------------------------------------------------------------------------------
 
@@ -148,7 +155,7 @@ class Supervisor:
             self._look = True
             service = self._performer.service_of(ended.run_id)
             if service is not None and service.main == ended.pid:
-                self.tally.count("main")
+                self.tally.main_ended(ended.pid)
                 self._main_exited(service, ended)
             elif self._performer.helpers.ended(ended):
                 self.tally.count("helper")
@@ -298,3 +305,11 @@ class Supervisor:
             self._post(service, TreeEmpty(self._clock()))
         elif service.run.rung == LAST_RUNG:
             self._performer.kill(service)
+
+
+def _is_before_exec(service: Service) -> bool:
+    """Tell whether its program is not there yet, and cannot have said what a signal is to mean.
+
+    The child would die of one that it gets now.
+    """
+    return service.main is not None and service.report_fd is not None

@@ -21,9 +21,14 @@ class Tally:
         self.reaped[was] += 1
 
     def came(self, pid: int) -> None:
-        """Count an orphan that lives."""
-        self.adopted += 1
+        """Count an orphan that lives; not again where it is only now known whose it is."""
+        self.adopted += pid not in self._living
         self._living.add(pid)
+
+    def main_ended(self, pid: int) -> None:
+        """Count the end of a main process, which may be an orphan that was named as such."""
+        self.count("main")
+        self._living.discard(pid)
 
     def orphan_ended(self, pid: int) -> None:
         """Count an orphan that was reaped; one that had ended when it came was not counted before."""

@@ -24,6 +24,7 @@ def row(service: Service, wishes: Wishes, timers: Timers[Deadline], now_ns: int)
         "why": known["why"],
         "last": None if service.run.cause is None else explain.end_text(service.run, service.spec),
         "next": next_step(service, wishes),
+        "sockets": known["sockets"],
         "held_by": _chain(service, wishes, timers, now_ns),
         "stops_after": list(wishes.gates.stops_after(service)),
     }

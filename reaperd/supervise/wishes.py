@@ -153,11 +153,13 @@ class Wishes:
         armed = (service.next_spec or service.spec).schedule
         how = change.change(service.run, service.spec, spec)
         if how.follow is Follow.NOW:
-            service.spec, service.next_spec = spec, None
+            before, service.spec, service.next_spec = service.spec, spec, None
+            self._performer.shares.change(service, before, spec)
         else:
             service.next_spec = spec
         self._follow(service, how.follow)
-        if how.schedule or (armed is not None and spec.schedule not in {None, armed}):
+        has_new_times = how.schedule or (armed is not None and spec.schedule not in {None, armed})
+        if has_new_times and service.run.want is Want.UP:
             self._performer.schedules.arm(service)
         if how.health:
             watch: tuple[Action, ...] = (WatchHealth(),) if spec.is_watched else ()

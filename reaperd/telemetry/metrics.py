@@ -115,8 +115,8 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("reaperd_service_exits", "counter", "Ends of main processes, by what ended them.", _exits),
     Metric(
         "reaperd_service_cpu_seconds",
-        "gauge",
-        "Processor time of its processes that live.",
+        "counter",
+        "Processor time of its run.",
         _each(lambda s: s.cpu_s),
         "seconds",
     ),

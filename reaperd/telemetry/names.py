@@ -35,6 +35,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.zombies_gone": ("info", frozenset({"parent", "by"})),
     "service.too_many_zombies": ("error", frozenset({"count", "limit"})),
     "service.spawn_failed": ("error", frozenset({"stage", "errno", "problem", "hint"})),
+    "service.not_limited": ("warning", frozenset({"problem"})),
     "service.exited": ("info", frozenset({"pid", "code", "signal", "core", "out_of_memory"})),
     "service.stopping": ("info", frozenset({"pid"})),
     "service.insisting": ("warning", frozenset({"pid"})),

@@ -127,14 +127,17 @@ def debug(target: Target, zombies: Sequence[Zombie], *, force: bool) -> None:
     words = [gdb, "-nx", "-batch", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]
     for zombie in zombies:
         words += ["-ex", f"call (int)waitpid({_inner_pid(zombie.pid, depth)}, 0, {_WALL | os.WNOHANG})"]
-    done = subprocess.run(
-        [*words, "-p", str(target.pid)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,  # Ctrl-C in the middle would leave the process as it is then
-    )
+    try:
+        done = subprocess.run(
+            [*words, "-p", str(target.pid)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,  # Ctrl-C in the middle would leave the process as it is then
+        )
+    except OSError as error:
+        raise NotDone(helper.not_started(gdb, error), helper.no_room(error)) from error
     if any(is_still(zombie) for zombie in zombies):
         told = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise NotDone(f"gdb did not manage: {told[-1].strip() if told else 'it says nothing'}")

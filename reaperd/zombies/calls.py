@@ -30,6 +30,7 @@ _NUMBERS_32: Final[Mapping[str, _Calls]] = {
     "x86_64": _Calls(wait4=114, waitid=284, sigtimedwait=177, vfork=190, waitpid=7),
     "aarch64": _Calls(wait4=114, waitid=280, sigtimedwait=177, vfork=190),
 }
+_SIGTIMEDWAIT_64: Final = 421  # rt_sigtimedwait_time64, of every 32-bit machine since Linux 5.1
 _NO_CALLS: Final = _Calls(wait4=-1, waitid=-1, sigtimedwait=-1, vfork=None)
 _HERE: Final = _NUMBERS.get(os.uname().machine, _NO_CALLS)
 _HERE_32: Final = _NUMBERS_32.get(os.uname().machine, _NO_CALLS)
@@ -63,7 +64,9 @@ def waits_for_own(call: Call) -> bool:
 
 def takes_signals(call: Call | None) -> bool:
     """Tell whether a thread sleeps until one of certain signals comes: sigtimedwait(2)."""
-    return call is not None and call.number == _numbers(call).sigtimedwait
+    if call is None:
+        return False
+    return call.number == _numbers(call).sigtimedwait or (call.is_32_bit and call.number == _SIGTIMEDWAIT_64)
 
 
 def _options(call: Call) -> int:

@@ -4,7 +4,7 @@ from signal import SIGCHLD
 from typing import Final
 
 from reaperd.zombies.calls import is_vfork, takes_signals, waited_for, waits_for_own
-from reaperd.zombies.cause import Cause, ParentRule, end_parent
+from reaperd.zombies.cause import Cause, ParentRule, counted, end_parent, let_collect
 from reaperd.zombies.facts import ParentFacts, ZombieFacts
 from reaperd.zombies.unable import all_in
 
@@ -50,11 +50,11 @@ def _vfork(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
         "parent-in-vfork",
         "Its parent sleeps until another child, made by vfork, runs a program or ends.",
         "state D in the system call vfork",
-        "end that other child, or wait for it",
+        f"wait for that other child, or end it: ps --ppid {parent.pid} shows it",
     )
 
 
-def _clone_child(zombie: ZombieFacts, _parent: ParentFacts) -> Cause | None:
+def _clone_child(zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
     if zombie.exit_signal == SIGCHLD:
         return None
     told = f"signal {zombie.exit_signal}" if zombie.exit_signal > 0 else "no signal"
@@ -62,7 +62,7 @@ def _clone_child(zombie: ZombieFacts, _parent: ParentFacts) -> Cause | None:
         "clone-child",
         "It was made by clone with an end signal of its own; an ordinary wait does not see it.",
         f"at its end its parent got {told} instead of SIGCHLD",
-        "its parent has to wait with __WALL or __WCLONE",
+        f"{end_parent(parent)}; whoever mends it: it has to wait with __WALL or __WCLONE",
     )
 
 
@@ -86,12 +86,14 @@ def _waits_for_another(zombie: ZombieFacts, parent: ParentFacts) -> Cause | None
     for thread in parent.threads:
         other = waited_for(thread.call)
         if other is not None and other != (zombie.inner_pid or zombie.pid):
-            where = "" if parent.depth == 1 else " of its PID namespace"
+            is_ours = parent.depth == 1
+            where = "" if is_ours else " of its PID namespace"
+            ending = f", or end it: kill {other}" if is_ours else ", or end it"
             return Cause(
                 "waits-for-another",
                 "Its parent sleeps until another of its children ends, and does not look at this one.",
                 f"thread {thread.tid} waits for pid {other}{where}",
-                "end that other one, or wait for it",
+                f"wait for that other one{ending}; or let its parent collect this one: {let_collect(parent)}",
             )
     return None
 
@@ -102,7 +104,7 @@ def _leader_ended(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
     return Cause(
         "parent-leader-ended",
         "The first thread of its parent has ended, and those that live on do not collect it.",
-        f"{len(parent.threads)} threads live, the leader does not",
+        f"of its threads {len(parent.threads)} live, the first does not",
         end_parent(parent),
     )
 
@@ -114,7 +116,8 @@ def _lazy_init(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
         "init-does-not-reap",
         "Its parent is PID 1 of its PID namespace, which should collect every orphan and does not.",
         f"it has been there for more than {INIT_TRANSIT_S:g} s",
-        "start the container with an init that reaps: reaperd init -- COMMAND",
+        "start the container with an init that reaps: reaperd init -- COMMAND; "
+        f"for now: {let_collect(parent)}",
     )
 
 
@@ -134,6 +137,10 @@ def _sigwait(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
     )
 
 
+def _tell_again(parent: ParentFacts, how_often: str) -> str:
+    return f"tell it again{how_often}: kill -CHLD {parent.pid}; if that does not help: {let_collect(parent)}"
+
+
 def _blocked(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
     if not parent.threads or not all(thread.is_blocked for thread in parent.threads):
         return None
@@ -143,7 +150,7 @@ def _blocked(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
         "sigchld-signalfd" if parent.signalfd else "sigchld-blocked",
         "Its parent holds back the news that a child has ended" + (", and missed it." if reads else "."),
         f"every thread blocks SIGCHLD{reads}{pending}",
-        f"tell it again: kill -CHLD {parent.pid}" if reads and not pending else end_parent(parent),
+        _tell_again(parent, "") if reads and not pending else end_parent(parent),
     )
 
 
@@ -161,12 +168,12 @@ def _ignored(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
 def _caught(zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
     if not parent.is_caught:
         return None
-    others = f", {zombie.siblings} more zombies are its children" if zombie.siblings else ""
+    others = f", it has {counted(zombie.siblings, 'more zombie')}" if zombie.siblings else ""
     return Cause(
         "handler-missed",
         "Its parent is told when children end, but collects one for each message, or only those it knows.",
         f"SIGCHLD has a handler{others}",
-        f"tell it again, once for each zombie: kill -CHLD {parent.pid}",
+        _tell_again(parent, ", once for each zombie"),
     )
 
 

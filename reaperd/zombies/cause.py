@@ -29,9 +29,18 @@ ZombieRule = Callable[[ZombieFacts], Cause | None]
 ParentRule = Callable[[ZombieFacts, ParentFacts], Cause | None]
 
 
+def let_collect(parent: ParentFacts) -> str:
+    """Return the command that lets the parent collect what it did not."""
+    return f"reaperd reap --parent {parent.pid} --yes"
+
+
 def end_parent(parent: ParentFacts) -> str:
     """Return what helps where nothing but the parent is in the way."""
-    return (
-        f"let it collect them: reaperd reap --parent {parent.pid} --yes; "
-        f"or mend it, or end it, so that init does: kill {parent.pid}"
-    )
+    told = f"let it collect them: {let_collect(parent)}; or mend it"
+    # Without its init a container ends, or the machine.
+    return told if parent.is_init else f"{told}, or end it, so that init does: kill {parent.pid}"
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things, with the word in the plural where it must be."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

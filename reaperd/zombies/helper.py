@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import EAGAIN
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,13 +59,17 @@ def cure(target: Target, within_s: float, *, undo: bool = False, force: bool = F
 
 def _ask(target: Target, request: dict[str, Any]) -> Injected:  # Any: JSON
     request |= {"pid": target.pid, "start_time": target.start_time}
-    with subprocess.Popen(
-        _command(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us, and must not reach who holds somebody
-    ) as process:
+    try:
+        helper = subprocess.Popen(
+            _command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us, and must not reach who holds somebody
+        )
+    except OSError as error:
+        return Injected(refused="no-helper", why=not_started(sys.executable, error), hint=no_room(error))
+    with helper as process:
         output, errors = process.communicate(json.dumps(request).encode())
     try:
         answer = json.loads(output)
@@ -75,7 +80,22 @@ def _ask(target: Target, request: dict[str, Any]) -> Injected:  # Any: JSON
     return Injected(**answer)
 
 
+def not_started(program: str, error: OSError) -> str:
+    """Return why a program that would help could not be started."""
+    return f"{program} cannot be started: {error.strerror}"
+
+
+def no_room(error: OSError) -> str | None:
+    """Return what to do where there are no pids left: zombies use them up. fork(2)."""
+    if error.errno != EAGAIN:
+        return None
+    return "no further process may be made, perhaps because of these zombies: take --method adopt"
+
+
 def _command() -> list[str]:
     # As in `reaperd run`: -m looks in the current directory first, where anybody may have left a json.py.
-    is_checkout = Path.cwd() == Path(reaperd.__file__).resolve().parents[1]
+    try:
+        is_checkout = Path.cwd() == Path(reaperd.__file__).resolve().parents[1]
+    except FileNotFoundError:  # the current directory was removed
+        is_checkout = False
     return [sys.executable, *([] if is_checkout else ["-P"]), "-m", _PROGRAM]

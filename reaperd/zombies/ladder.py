@@ -65,7 +65,7 @@ _OFFERS: Final = {
     "held-by-tracer": Offer.END_TRACER,
 }
 _HOPELESS: Final = frozenset({"parent-outside"})
-_CANNOT_RUN: Final = frozenset({"parent-frozen", "parent-traced"})
+_CANNOT_RUN: Final = frozenset({"parent-frozen", "parent-traced", "parent-in-vfork"})
 _HEARS: Final = frozenset({"handler-missed", "sigchld-signalfd"})
 
 

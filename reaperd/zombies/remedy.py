@@ -79,10 +79,22 @@ def clear(zombies: Iterable[Zombie], wish: Wish, voice: Voice) -> list[Outcome]:
     return [outcome for group in groups.values() for outcome in _clear_alike(group, wish, voice)]
 
 
-def plan(zombies: Iterable[Zombie], wish: Wish) -> list[tuple[Zombie, tuple[Rung, ...], str | None]]:
+def plan(zombies: Iterable[Zombie], wish: Wish) -> list[tuple[Zombie, Way]]:
     """Return, for each zombie, what would be tried, or why nothing would be; nothing is done."""
-    ways = [(zombie, _way(zombie, wish)) for zombie in zombies]
-    return [(zombie, way.rungs, way.refusal) for zombie, way in ways]
+    return [(zombie, _way(zombie, wish)) for zombie in zombies]
+
+
+def offered(offer: Offer, zombie: Zombie) -> str:
+    """Return what an offer comes to, as half a sentence."""
+    match offer:
+        case Offer.CONTINUE:
+            return f"let process {zombie.ppid} go on (SIGCONT)"
+        case Offer.THAW:
+            return f"thaw the cgroup of process {zombie.ppid}"
+        case Offer.END_TRACER:
+            return f"end the tracer, process {_tracer(zombie)}"
+        case _:
+            assert_never(offer)
 
 
 def _way(zombie: Zombie, wish: Wish) -> Way:
@@ -111,25 +123,22 @@ def _clear_alike(group: Sequence[Zombie], wish: Wish, voice: Voice) -> list[Outc
 
 def _accepted(offer: Offer, zombie: Zombie, wish: Wish, voice: Voice) -> bool:
     """Offer the parent's own cure and carry it out where it is wanted."""
-    parent = zombie.ppid
     try:
+        if not voice.wants(offer, offered(offer, zombie)):
+            return False
         match offer:
             case Offer.CONTINUE:
-                if is_wanted := voice.wants(offer, f"let process {parent} go on (SIGCONT)"):
-                    acts.let_continue(parent)
+                acts.let_continue(zombie.ppid)
             case Offer.THAW:
-                if is_wanted := voice.wants(offer, f"thaw the cgroup of process {parent}"):
-                    acts.thaw(parent)
+                acts.thaw(zombie.ppid)
             case Offer.END_TRACER:
-                tracer = _tracer(zombie)
-                if is_wanted := voice.wants(offer, f"end the tracer, process {tracer}"):
-                    acts.end(acts.target_of(tracer), wish.within_s)
+                acts.end(acts.target_of(_tracer(zombie)), wish.within_s)
             case _:
                 assert_never(offer)
     except NotDone as error:
         voice.tell(f"not done: {error}")
         return False
-    return is_wanted
+    return True
 
 
 def _tracer(zombie: Zombie) -> int:
@@ -165,7 +174,7 @@ class _Climb:
     def _may(self, rung: Rung) -> bool:
         if rung.method in (Method.INJECT, Method.GDB) and not self._wish.may_inject:
             self._why = "what would help next stops a thread of its parent, which has to be asked for"
-            self._hint = f"reaperd reap --yes, or --method {rung.method}: it would {rung.says}"
+            self._hint = f"reaperd reap --parent {self._group[0].ppid} --yes: it would {rung.says}"
             return False
         if rung.method is Method.ADOPT and not self._voice.agrees(f"End {acts.what_ends_with(rung.actor)}?"):
             self._why = "ending its parent was not agreed to"
@@ -209,7 +218,10 @@ class _Climb:
         if zombie.pid in self._cleared:
             return Outcome(zombie, is_gone=True, by=self._cleared[zombie.pid], tried=tried)
         why = self._why or f"it is still there after {', '.join(tried)}"
-        return Outcome(zombie, is_gone=False, tried=tried, why=why, hint=self._hint)
+        hint = self._hint
+        if hint is None and self._wish.method is Method.NUDGE:
+            hint = f"reaperd reap {zombie.pid} --yes lets its parent collect it"
+        return Outcome(zombie, is_gone=False, tried=tried, why=why, hint=hint)
 
 
 def _seen(zombie: Zombie, *, why: str) -> Outcome:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from signal import Signals
 from typing import Any, Final
 
-from reaperd.zombies.cause import Cause
+from reaperd.zombies.cause import Cause, counted
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
 SCHEMA: Final = "reaperd.zombies/1"
@@ -83,7 +83,7 @@ def rfc3339(at: float) -> str:
 def ending(zombie: Zombie) -> str:
     """Return how it ended, in a word or two; a question mark where that is secret."""
     if zombie.is_dead_leader:
-        return f"{zombie.threads - 1} threads live"
+        return f"{counted(zombie.threads - 1, 'live thread')}"
     core = ", core" if zombie.core_dumped else ""
     if zombie.exit_signal is not None:
         return signal_name(zombie.exit_signal) + core

@@ -1,8 +1,9 @@
 """Why a zombie cannot be collected now: what is told of itself, and parents that cannot run."""
 
+import shlex
 from typing import Final
 
-from reaperd.zombies.cause import Cause, ParentRule, ZombieRule
+from reaperd.zombies.cause import Cause, ParentRule, ZombieRule, counted
 from reaperd.zombies.facts import ParentFacts, ZombieFacts
 
 # --- the zombie itself ----------------------------------------------------------------------------------
@@ -14,7 +15,7 @@ def _dead_leader(zombie: ZombieFacts) -> Cause | None:
     return Cause(
         "dead-leader",
         "Its first thread has ended while others still run: it only looks like a zombie.",
-        f"{zombie.live_threads} of its threads live",
+        f"{counted(zombie.live_threads, 'thread')} of it {'lives' if zombie.live_threads == 1 else 'live'}",
         "nothing: it is collected when the last thread ends",
         is_leak=False,
     )
@@ -50,7 +51,7 @@ def _holds_up(zombie: ZombieFacts) -> Cause | None:
         "holds-up-namespace",
         "It keeps a container from ending: the container's init has ended, and waits for it to be collected.",
         f"process {zombie.held_up} sleeps in zap_pid_ns_processes; the parent is outside of the container",
-        f"its parent has to collect it: reaperd reap {zombie.pid}, or end the parent: kill {zombie.ppid}",
+        f"let its parent collect it: reaperd reap {zombie.pid} --yes; or end that: kill {zombie.ppid}",
     )
 
 
@@ -66,8 +67,17 @@ def _frozen(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
         "parent-frozen",
         "Its parent's cgroup is frozen (a paused container?), so it cannot collect anything.",
         evidence,
-        "thaw the cgroup (docker unpause, cgroup.freeze, freezer.state)",
+        f"thaw it: {_thawing(parent.frozen_by)} (docker unpause, where docker froze it)",
     )
+
+
+def _thawing(frozen_by: str | None) -> str:
+    """Return the command that thaws a cgroup: freezer.state of version 1, cgroup.freeze of version 2."""
+    if frozen_by is None:
+        return "write THAWED to the freezer.state of its cgroup"
+    folder, _, name = frozen_by.rpartition("/")
+    told = ("THAWED", name) if name == "freezer.state" else ("0", "cgroup.freeze")
+    return f"echo {told[0]} > {shlex.quote(f'{folder}/{told[1]}')}"
 
 
 def _stopped(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:

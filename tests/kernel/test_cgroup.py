@@ -344,9 +344,3 @@ def test_systemds_mark_of_delegation_is_read(value: bytes | None) -> None:
             except OSError as error:
                 pytest.skip(f"no user attributes on cgroups: {error.strerror}")
         assert cgroup.is_delegated(made) is (value == b"1")
-
-
-def test_a_controller_that_is_not_there_cannot_be_given() -> None:
-    """That is an answer: most cgroups have few."""
-    with own_cgroup() as made:
-        assert cgroup.enable(made, "nonesuch") is False

@@ -1,5 +1,6 @@
 """Real children, without a daemon around them: forked, known, adopted, told, killed, forgotten."""
 
+import errno
 import os
 import resource
 import signal
@@ -290,3 +291,37 @@ def _open_descriptors() -> Any:
 def test_runs_leave_no_descriptor_behind() -> None:
     """Pidfds and reports are closed with their runs."""
     assert call_in_process(_open_descriptors) == 0
+
+
+def _full_tables() -> Any:
+    """Start children with ever more free descriptors; return what is known of who failed, and who worked."""
+    play = Play()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    failed: list[tuple[int, list[int], list[int]]] = []
+    worked: list[int] = []
+    for free in range(8):
+        held = []
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError:
+            for _ in range(free):
+                os.close(held.pop())
+        forked = play.children.spawn(ServiceSpec("web", ("sleep", "1000")), f"run{free}")
+        for fd in held:
+            os.close(fd)
+        if isinstance(forked, StageFailed):
+            assert (forked.stage, forked.errno) == ("fork", errno.EMFILE)
+            failed.append((free, sorted(play.children.reaper.known()), sorted(play.model())))
+        else:
+            worked.append(free)
+            os.close(forked.report_fd)
+            assert play.children.reaper.known() == {forked.pid}
+            play.clear()
+            play.children.ended(f"run{free}")
+    return [failed, worked]
+
+
+def test_a_start_with_a_full_table_works_or_leaves_nothing() -> None:
+    """With the two descriptors that its report takes a child can be followed; with less none is known."""
+    assert call_in_process(_full_tables) == [[[0, [], []], [1, [], []]], [2, 3, 4, 5, 6, 7]]

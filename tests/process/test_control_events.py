@@ -1,6 +1,8 @@
 """Events and metrics of the real daemon, by the command line and by followers, slow ones among them."""
 
 import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -91,6 +93,32 @@ def test_a_follower_that_takes_nothing_costs_nothing(tmp_path: Path) -> None:
                 data += chunk
             assert data.startswith(b"HTTP/1.1 200 OK\r\n")
             assert running.ask("status")["items"][0]["state"] == "running"
+
+
+@pytest.mark.parametrize("cgroup", ["auto", "no"])
+def test_processor_time_is_a_counter(tmp_path: Path, cgroup: str) -> None:
+    """It never falls when a process that used some ends; with a cgroup what that one used stays in it."""
+    gate, done = tmp_path / "gate", tmp_path / "done"
+    os.mkfifo(gate)
+    burn = f'import time\nwhile time.process_time() < 0.5: pass\nopen("{gate}").read()'
+    script = f"{sys.executable} -ISc '{burn}'; touch {done}; exec sleep 1000"
+    with daemon(tmp_path, f'cgroup = "{cgroup}"\n' + service("web", script)) as running:
+        running.event("service.running")
+
+        def used() -> float:
+            found = re.search(
+                r'^reaperd_service_cpu_seconds_total\{service="web"\} (.*)$',
+                reaperd(tmp_path, "metrics").stdout,
+                re.MULTILINE,
+            )
+            assert found is not None
+            return float(found[1])
+
+        wait_until(lambda: used() >= 0.4, "the child's time to be told")
+        before = used()
+        gate.write_text("go on")
+        wait_until(done.exists, "the child to have ended")
+        assert used() >= before
 
 
 def test_metrics_of_a_real_daemon(tmp_path: Path) -> None:

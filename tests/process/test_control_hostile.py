@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reaperd.control.census import MOST, MOST_OF_ONE, RESERVED
+from reaperd.control.client import Client
 from tests.support.control_plane import request
 from tests.support.daemons import Running, daemon, service
 from tests.support.hostile import STATUS, answer_of, ask, become, connect, crowd, memory_kib
@@ -119,6 +121,26 @@ def test_an_abrupt_end_in_the_middle_of_a_stream(running: tuple[Path, Running]) 
         body = b'{"names": ["nobody"], "signal": "WINCH"}'
         assert ask(path, request("POST", "/v1/signal", body))[0] == 404
         assert stays.recv(1000)
+
+
+def test_who_takes_nothing_has_to_make_room(running: tuple[Path, Running]) -> None:
+    """Where others are kept out, a client that takes none of its answers is parted with: told and counted."""
+    path, made = running
+    before = dropped_of(path)
+    with connect(path, STATUS * 20), crowd(path, MOST - RESERVED, b""):
+        dropped = made.event("control.dropped", nth=len(made.events("control.dropped")) + 1)
+        assert dropped["client"] == f"user {os.geteuid()}"
+        assert dropped["unsent"] >= 0  # what the kernel holds for it is not counted
+    assert dropped_of(path) > before
+    others_are_served(path)
+
+
+def dropped_of(path: Path) -> int:
+    """Return how many were parted with for taking nothing, as monitoring sees it."""
+    text = Client(path).text("metrics")
+    found = re.search(r"^reaperd_control_dropped_clients_total (\d+)$", text, re.MULTILINE)
+    assert found
+    return int(found[1])
 
 
 def clients_of(made: Running) -> int:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -60,7 +60,8 @@ def walk_as(folder: str, uid: int, gid: int, groups: list[int]) -> dict[str, tup
     for route in ROUTES:
         if route.verb != "shutdown" and "follow" not in route.query:
             status, body = ask(Path(folder) / "c.sock", request_of(route))
-            found[f"{route.method} {route.path}"] = (status, str(body.get("error", {}).get("message")))
+            error = body.get("error", {}) if isinstance(body, dict) else {}
+            found[f"{route.method} {route.path}"] = (status, str(error.get("message")))
     return found
 
 
@@ -315,6 +316,58 @@ def test_a_lost_socket_is_told_and_mended(tmp_path: Path, how: str) -> None:
         inside.sendall(request("GET", "/healthz"))
         assert answer_of(inside)[0] == 200
     assert not path.exists()
+
+
+def test_status_and_doctor_tell_of_a_lost_socket(tmp_path: Path) -> None:
+    """Whoever still finds the way, here by the name that the file has now, is told, and what helps."""
+    with daemon(tmp_path, service("web", WAIT)) as made:
+        elsewhere = tmp_path / "elsewhere"
+        (tmp_path / "c.sock").rename(elsewhere)
+        made.event("control.socket_lost")
+        wanted = f"nobody finds the way to {tmp_path}/c.sock: its file is gone; a reload mends it"
+        assert wanted in reaperd("status", REAPERD_SOCKET=str(elsewhere)).stdout
+        assert wanted in " ".join(reaperd("doctor", REAPERD_SOCKET=str(elsewhere)).stdout.split())
+        made.process.send_signal(1)
+        made.event("control.socket_mended")
+        assert "nobody finds" not in reaperd("status", REAPERD_SOCKET=str(tmp_path / "c.sock")).stdout
+
+
+# Opens a socket where its first word says, and becomes the daemon that is passed it: sd_listen_fds(3).
+PASSING: Final = """
+import os, socket, sys
+path, *rest = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+fd = listener.detach()
+if fd != 3:
+    os.dup2(fd, 3)
+    os.close(fd)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "reaperd.daemon", *rest])
+"""
+
+
+def test_a_lost_socket_of_the_service_manager_is_told_at_each_reload(tmp_path: Path) -> None:
+    """It is not ours to make anew: the daemon says what helps, and goes on with who is connected."""
+    path = tmp_path / "c.sock"
+    program = (sys.executable, "-c", PASSING, str(path))
+    with daemon(tmp_path, service("web", WAIT), program=program) as made, connect(path) as inside:
+        path.unlink()
+        made.event("control.socket_lost", problem="its file is gone")
+        for nth in (1, 2):
+            made.process.send_signal(1)
+            told = made.event(
+                "control.socket_lost",
+                problem="its file is gone; restart what made it: reaperd.socket",
+                nth=nth,
+            )
+            assert told["path"] == str(path)
+        inside.sendall(request("GET", "/v1/services"))
+        assert "restart what made it" in answer_of(inside)[1]["problems"][0]
+        assert not made.events("control.socket_mended")
+        assert not path.exists()
 
 
 def test_a_file_in_the_place_of_the_socket_stays(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reaperd.control.census import MOST as MAX_CLIENTS
-from reaperd.control.server import ACCEPTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS
-from reaperd.control.words import Answer
+from reaperd.control.server import ACCEPTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS, TURN_NS
+from reaperd.control.words import Answer, Ask
 from reaperd.errors import ReaperdError
 from reaperd.kernel.credentials import Peer
 from tests.support.control_plane import FakeDaemon, Plane, answers, plane, read_available, request, unmeasured
@@ -363,6 +363,38 @@ def test_a_turn_takes_a_bounded_number_of_clients(control: Plane, clock: Clock) 
         control.settle()
         assert answers(read_available(clients[-1]))[0][0] == 200
         assert is_closed(clients[0])
+
+
+class Heavy(FakeDaemon):
+    """A daemon to which each answer is a quarter of what a turn may take."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__("web")
+        self._clock = clock
+
+    def do(self, ask: Ask) -> Answer:
+        """Take time, and answer."""
+        self._clock.now_ns += TURN_NS // 4
+        return super().do(ask)
+
+
+def test_a_turn_serves_for_a_bounded_time(tmp_path: Path, clock: Clock) -> None:
+    """However many ask at once: who is left over is served in the next turns, and nobody is forgotten."""
+    heavy = Heavy(clock)
+    with plane(tmp_path, heavy, clock) as control, ExitStack() as stack:
+        clients = [stack.enter_context(control.connect()) for _ in range(100)]
+        control.settle()
+        for each in clients:
+            each.sendall(STATUS)
+        served = []
+        while len(heavy.asks) < len(clients):
+            before = len(heavy.asks)
+            control.turn()
+            served.append(len(heavy.asks) - before)
+        assert max(served) <= 5  # the one that goes beyond the time is served to its end
+        assert min(served) >= 1
+        control.settle()
+        assert all(answers(read_available(each))[0][0] == 200 for each in clients)
 
 
 def let_no_descriptor_be_left() -> list[object]:

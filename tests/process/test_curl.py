@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from reaperd.control.client import Client
 from reaperd.control.openapi import document
 from reaperd.control.routes import ROUTES
 from tests.support.control_plane import request
@@ -81,3 +82,46 @@ def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
                 seen += 1
         running.process.wait(20)
     assert seen > 40
+
+
+REFUSALS: Final = {
+    400: request("GET", "/v1/services?nmae=web"),
+    404: request("GET", "/v1/servces"),
+    405: request("DELETE", "/v1/services"),
+    409: request("POST", "/v1/services/bad/scale", b'{"instances": 2}'),
+    413: b"POST /v1/stop HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+    431: b"GET /" + b"x" * 20_000,
+}
+
+
+def test_every_refusal_has_the_form_of_refusals(tmp_path: Path) -> None:
+    """Whatever is wrong: a code for programs, a sentence that begins with "cannot", and a hint or null."""
+    jsonschema = pytest.importorskip("jsonschema", reason="needs openapi-spec-validator: make dev")
+    components: Any = document()["components"]
+    with daemon(tmp_path, '\n[service.bad]\ncommand = "false"\nrestart = "never"\n') as running:
+        running.event("service.failed", service="bad")
+        for expected, data in REFUSALS.items():
+            status, body = ask(tmp_path / "c.sock", data)
+            assert status == expected, body
+            whole = {"$ref": "#/components/schemas/error", "components": components}
+            jsonschema.Draft202012Validator(whole).validate(body)
+            assert body["error"]["message"].startswith("cannot ")
+
+
+def test_every_line_of_the_stream_is_as_the_document_says(tmp_path: Path) -> None:
+    """The first one, events of all levels, and those of a follower; monitoring gets a text."""
+    jsonschema = pytest.importorskip("jsonschema", reason="needs openapi-spec-validator: make dev")
+    components: Any = document()["components"]
+    whole = {"$ref": "#/components/schemas/events", "components": components}
+    validator = jsonschema.Draft202012Validator(whole)
+    with daemon(tmp_path, SERVICES + '\n[service.bad]\ncommand = "false"\nrestart = "never"\n') as running:
+        running.event("service.running", service="worker:2")
+        running.event("service.failed", service="bad")
+        client = Client(tmp_path / "c.sock")
+        lines = [json.loads(line) for line in client.lines("events", follow=False)]
+        for line in lines:
+            validator.validate(line)
+        assert lines[0]["schema"] == "reaperd.events/1"
+        assert {line["level"] for line in lines[1:]} >= {"info", "error"}
+        assert not validator.is_valid({"seq": 1, "event": "no.time"})
+        jsonschema.Draft202012Validator(components["schemas"]["metrics"]).validate(client.text("metrics"))

@@ -33,9 +33,9 @@ def _remedy(remedy: str, services: str) -> str:
     return f'zombies = "{remedy}"\n{services}'  # [daemon] is the table before
 
 
-def _shown(running: Running) -> str:
-    command = [sys.executable, "-m", "reaperd", "status", "--socket", str(running._socket)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+def _shown(running: Running, command: str = "status") -> str:
+    words = [sys.executable, "-m", "reaperd", command, "--socket", str(running._socket)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
 
 def test_zombies_that_stay_are_an_event_and_a_column(tmp_path: Path) -> None:
@@ -57,6 +57,7 @@ def test_zombies_that_stay_are_an_event_and_a_column(tmp_path: Path) -> None:
         shown = _shown(running)
         assert "ZOMBIES" in shown
         assert "zombies are looked for every 1s: report" in shown
+        assert "wakes up every 1s to look for zombies: report" in _shown(running, "doctor")
         running.ask("stop", "leak")
         assert running.row("leak")["zombies"] is None
         assert running.ask("status")["zombie_looks"] is None  # nobody is left to look at
@@ -143,8 +144,8 @@ def test_where_nobody_looks_a_status_counts(tmp_path: Path) -> None:
         assert not running.events("service.zombies")
 
 
-def test_a_look_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
-    """While the helper is stopped the daemon answers, and when it goes on its answer counts."""
+def _stopped_helper(running: Running) -> int:
+    """Stop a helper that looks, before it has answered, and return its pid."""
 
     def helpers() -> list[int]:
         found = []
@@ -159,9 +160,22 @@ def test_a_look_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
             os.kill(helper, signal.SIGSTOP)
         return state_of(helper) == "T"
 
+    wait_until(lambda: any(map(stopped, helpers())), "a look, and to stop it in time")
+    return helpers()[0]
+
+
+def test_a_look_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
+    """While the helper is stopped the daemon answers, and when it goes on its answer counts."""
     with daemon(tmp_path, service("web", _leak("never", 1), zombies=LOOKED_AT)) as running:
-        wait_until(lambda: any(map(stopped, helpers())), "a look, and to stop it in time")
-        helper = helpers()[0]
+        helper = _stopped_helper(running)
         assert running.row("web")["state"] == "running"
         os.kill(helper, signal.SIGCONT)
+        running.event("service.zombies")
+
+
+def test_a_look_that_is_killed_is_told_and_made_again(tmp_path: Path) -> None:
+    """As at its deadline: the log says that nobody looked, and the next look finds what there is."""
+    with daemon(tmp_path, service("web", _leak("never", 1), zombies=LOOKED_AT)) as running:
+        os.kill(_stopped_helper(running), signal.SIGKILL)
+        assert "SIGKILL" in running.event("daemon.cannot_tend_zombies")["problem"]
         running.event("service.zombies")

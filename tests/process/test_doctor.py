@@ -111,6 +111,7 @@ def test_a_running_daemon_is_found(tmp_path: Path) -> None:
         found = items(doctor("--json", "--socket", str(tmp_path / "c.sock")))
         assert found["daemon"]["verdict"] == "yes"
         assert found["daemon"]["detail"].startswith(f"version {__version__}, 1 service")
+        assert found["daemon"]["detail"].endswith("nothing wakes it up to look for zombies")
         assert f"process {running.pid} of user {os.geteuid()} listens" in found["socket"]["detail"]
         told = running.ask("status")["tracking"]
         hears = told["source"] == "connector"

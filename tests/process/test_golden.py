@@ -153,5 +153,5 @@ def test_every_schema_is_listed() -> None:
         name = f"reaperd.{path.stem.removesuffix('-1')}/1"
         assert f"[`{name}`](schemas/{path.name})" in page
         jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
-    for schema in ("status", "why", "action", "reload", "events"):
+    for schema in ("status", "why", "action", "reload", "events", "tree"):
         assert f"`reaperd.{schema}/1`" in page

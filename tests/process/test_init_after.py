@@ -128,6 +128,16 @@ def test_without_grace_cmd_is_not_bounded() -> None:
         assert init.end()[0] == 4
 
 
+def test_sigint_alone_starts_no_grace() -> None:
+    """It is SIGTERM that asks a container to end; a CMD that handles SIGINT may go on."""
+    with started(init_command("-q", "--grace", "0", *says(signal.SIGUSR1, 4))) as init:
+        init.line()
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            init.signal(number)
+            assert init.line() == str(int(number))
+        assert init.end()[0] == 4
+
+
 def test_a_second_sigterm_does_not_wait_for_cmds_grace() -> None:
     """Another SIGTERM, when it is clearly another, kills CMD at once; the same request twice does not."""
     with started(init_command("-q", "--grace", LONG, *says(signal.SIGKILL))) as init:
@@ -155,6 +165,20 @@ def test_outside_only_its_own_group_is_signalled() -> None:
         assert time.monotonic() - begun < 50
     finally:
         os.kill(stranger, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("words", [[], ["--no-setsid"]])
+def test_children_of_an_earlier_program_are_left_alone(words: list[str]) -> None:
+    """What the program that became init had started is not what CMD left: without -s nobody touches it."""
+    script = 'setsid sleep 1000 >/dev/null 2>&1 & echo $!; exec "$@"'
+    init = init_command("-q", "--grace", "0", *words, "--", "sh", "-c", "exit 5")
+    ended = run(["sh", "-c", script, "sh", *init])
+    inherited = int(ended.stdout)
+    try:
+        assert ended.returncode == 5
+        assert state_of(inherited) in ("S", "R", "D")
+    finally:
+        os.kill(inherited, signal.SIGKILL)
 
 
 def test_the_group_is_killed_after_the_grace() -> None:
@@ -212,6 +236,25 @@ def test_wait_all_outlives_cmd() -> None:
             assert init.end()[0] == 6
 
 
+def test_wait_all_passes_no_sigpipe_of_its_own_on() -> None:
+    """Where nobody reads what init says, the SIGPIPE of that is not the daemon's."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = init_command("-vv", "-s", "--wait-all", "--", "sh", "-c", f"({DAEMON}); exit 6")
+        with started(command, stderr=writing) as init:
+            init.line()
+            pid = init.pid
+            wait_for(lambda: names_below(pid) == [Path(PYTHON).name])
+            init.signal(signal.SIGUSR1)
+            assert init.line() == str(int(signal.SIGUSR1))
+            init.signal(signal.SIGTERM)
+            assert init.line() == str(int(signal.SIGTERM))
+            assert init.end()[0] == 6
+    finally:
+        os.close(writing)
+
+
 def names_below(pid: int) -> list[str]:
     """Return the names of a process's children."""
     try:
@@ -236,6 +279,18 @@ def test_kill_orphans_ends_an_adopted_orphan() -> None:
         wait_for(lambda: not any(inner == nspid(child) for child in descendants_of(pid)))
         init.enter()
         assert init.end()[0] == 3
+
+
+def test_kill_orphans_spares_children_of_an_earlier_program() -> None:
+    """What the program that became init had started was not given to init, and lives on."""
+    script = 'setsid sleep 1000 >/dev/null 2>&1 & echo $!; exec "$@"'
+    words = ["-q", "-s", "--kill-orphans=0.05", "--grace", "none", "--", "sleep", "0.5"]
+    ended = run(["sh", "-c", script, "sh", *init_command(*words)])
+    inherited = int(ended.stdout)
+    try:
+        assert state_of(inherited) in ("S", "R", "D")
+    finally:
+        os.kill(inherited, signal.SIGKILL)
 
 
 def nspid(pid: int) -> int:
@@ -338,3 +393,21 @@ def test_a_parent_that_is_already_dead_is_noticed(tmp_path: Path) -> None:
     traced = ["strace", "-o", str(tmp_path / "trace"), "-e", "inject=getppid:retval=1:when=2"]
     ended = run([*traced, *init_command("-q", "-p", "SIGKILL", "--", "echo", "started")])
     assert (ended.returncode, ended.stdout) == (137 if ended.returncode > 0 else -9, "")
+
+
+def test_a_dead_parents_signal_is_passed_on(tmp_path: Path) -> None:
+    """The same for any other signal: CMD gets it although the kernel will not tell any more."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace to place the parent's end")
+    traced = ["strace", "-o", str(tmp_path / "trace"), "-e", "inject=getppid:retval=1:when=2"]
+    assert run([*traced, *init_command("-q", "-p", "USR1", "sleep", "1000")]).returncode == 138
+
+
+def test_a_cmd_whose_init_is_already_dead_does_not_start(tmp_path: Path) -> None:
+    """If init is killed between the fork and the child's prctl, no CMD without init begins."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace to place the init's end")
+    # Each process counts for itself: the child's first getppid says somebody else.
+    traced = ["strace", "-f", "-o", str(tmp_path / "trace"), "-e", "inject=getppid:retval=1:when=1"]
+    ended = run([*traced, *init_command("-q", "-s", "--", "echo", "started")])
+    assert (ended.returncode, ended.stdout) == (137, "")

@@ -74,6 +74,18 @@ def test_install_says_why_it_cannot(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_install_refuses_an_interpreter_that_no_first_line_can_name(tmp_path: Path) -> None:
+    """Under a path with a blank, which ends a first line's program, there is one sentence and no file."""
+    folder = tmp_path / "my python"
+    folder.mkdir()
+    (folder / "python3").symlink_to(PYTHON)
+    target = tmp_path / "init"
+    ended = run([str(folder / "python3"), "-I", "-S", str(PID1), "--install", str(target)])
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+    assert "a first line cannot name the interpreter" in ended.stderr
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_print_entrypoint_prints_a_line_that_works() -> None:
     """The line starts the compiled file with a bare interpreter, and runs a command as it stands."""
     words = entrypoint(run([*REAPERD, "init", "--print-entrypoint"]).stdout)
@@ -99,7 +111,9 @@ def test_a_stale_cache_file_is_not_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [REAPERD, [sys.executable, "-m", "reaperd"]])
 def test_the_command_hands_over_to_a_lean_init(command: list[str]) -> None:
     """`reaperd init` becomes a bare interpreter that runs pid1 alone, with its own pid and status."""
-    script = "tr '\\0' '\\n' </proc/$PPID/cmdline; echo $PPID; exit 5"
+    # CMD runs before init is a bare interpreter and waits for that; the brackets keep it from finding itself.
+    become = "i=0; until grep -q -- --adopt[=] /proc/$PPID/cmdline || test $((i+=1)) = 9999; do :; done"
+    script = f"{become}; tr '\\0' '\\n' </proc/$PPID/cmdline; echo $PPID; exit 5"
     with subprocess.Popen(
         [*command, "init", "-q", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:

@@ -79,6 +79,16 @@ def test_no_setsid_with_group_has_the_foreground() -> None:
         assert (session_of(cmd), group_of(cmd), foreground_of(cmd)) == (init, cmd, cmd)
 
 
+def test_the_foreground_is_given_back() -> None:
+    """After CMD's group has had it the terminal is the caller's again, also of one without job control."""
+    command = shlex.join(init_command("-q", "--no-setsid", "-g", "true"))
+    with terminal(["sh", "-c", f"{command}; echo read''y; read line; echo got $line; exit 3"]) as user:
+        user.expect("ready")
+        user.type("this\n")
+        user.expect("got this")
+        assert user.end() == 3
+
+
 def test_no_setsid_single_stays_where_it_is() -> None:
     """--no-setsid leaves CMD in init's group and session."""
     with terminal(init_command("-q", "--no-setsid", *says())) as user:
@@ -214,7 +224,9 @@ def test_init_opens_no_controlling_terminal(tmp_path: Path) -> None:
     """A session leader without terminal does not get one by init opening its standard error."""
     master, slave = os.openpty()
     try:
-        script = "exec " + shlex.join(init_command("-w", "-v", "-v", "sh", "-c", "cat /proc/$PPID/stat"))
+        # Leaving the working directory is the last that init does before it only waits.
+        settled = 'until test "$(readlink /proc/$PPID/cwd)" = /; do :; done; cat /proc/$PPID/stat'
+        script = "exec " + shlex.join(init_command("-w", "-v", "-v", "sh", "-c", settled))
         with (tmp_path / "out").open("wb") as out:
             subprocess.run(
                 ["setsid", "--wait", "sh", "-c", script], stdin=subprocess.DEVNULL, stdout=out, stderr=slave,

@@ -108,7 +108,8 @@ def test_nothing_goes_to_stdout() -> None:
 def test_a_name_cannot_write_control_characters() -> None:
     """A process names itself as it likes; a log line stays one line of printable text."""
     rename = "open('/proc/self/comm', 'wb').write(b'\\x1b[31m\\nx')"
-    ended = run(in_namespace("-w", "--", "sh", "-c", f'({PYTHON} -c "$0" &); sleep 0.5', rename))
+    # The shell has read the orphan's output to its end when the orphan has ended.
+    ended = run(in_namespace("-w", "--", "sh", "-c", f'x=$( ({PYTHON} -S -c "$0" &) )', rename))
     assert "(\\x1b[31m\\x0ax)" in ended.stderr
 
 
@@ -238,12 +239,11 @@ def test_no_right_to_signal_is_a_warning() -> None:
         "names['run'](init)\n"
         "os._exit(init.status)\n"
     )
-    with started([PYTHON, "-S", "-c", script, str(PID1)], stdin=subprocess.PIPE) as init:
+    command = [PYTHON, "-S", "-c", script, str(PID1)]
+    with started(command, stdin=subprocess.PIPE, stderr=subprocess.STDOUT) as init:
         assert init.line() == "ready"
         init.signal(signal.SIGTERM)
-        assert init.process.stderr
-        while b"cannot send SIGTERM" not in init.process.stderr.readline():
-            pass
+        assert "cannot send SIGTERM" in init.line()
         init.enter()
         assert init.end()[0] == 4
 

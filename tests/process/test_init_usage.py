@@ -1,5 +1,6 @@
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,9 @@ def test_a_near_miss_is_suggested() -> None:
         ("DELAY", "TERM"),
         ("VERBOSE", "loud"),
         ("KILL_ORPHANS", "x"),
+        ("INSTALL", ""),
+        ("PRINT_ENTRYPOINT", "line"),
+        ("VERSION", "0.1.0"),
     ],
 )
 def test_a_bad_mirror_is_a_usage_error_that_names_it(name: str, value: str) -> None:
@@ -122,6 +126,9 @@ def test_flags_win_over_mirrors() -> None:
         ("WAIT_ALL", "1", "wait_all", True),
         ("KILL_ORPHANS", "yes", "kill_orphans_ns", 10**9),
         ("KILL_ORPHANS", "5", "kill_orphans_ns", 5 * 10**9),
+        ("PRINT_ENTRYPOINT", "1", "action", "print-entrypoint"),
+        ("INSTALL", "/sbin/init", "install_path", "/sbin/init"),
+        ("VERSION", "1", "action", "version"),
     ],
 )
 def test_each_mirror_stands_for_its_option(name: str, value: str, field: str, expected: object) -> None:
@@ -133,6 +140,40 @@ def test_single_by_its_mirror_undoes_group_by_its_own() -> None:
     """Where both variables are set signals go to CMD alone, as with both flags in this order."""
     assert options("true", GROUP="1", SINGLE="1").to_group is False
     assert options("true", GROUP="1").to_group is True
+
+
+def test_a_question_on_the_command_line_is_answered_first() -> None:
+    """A flag that asks wins over a variable that asks something else; 0 asks nothing."""
+    assert options("--print-entrypoint", VERSION="1").action == "print-entrypoint"
+    assert options("--help", INSTALL="/sbin/init", PRINT_ENTRYPOINT="1").action == "help"
+    both = options("--print-entrypoint", INSTALL="/sbin/init")
+    assert (both.action, both.print_line) == ("install", True)
+    assert options("true", VERSION="0", PRINT_ENTRYPOINT="0").action == ""
+
+
+def test_a_question_may_be_asked_by_its_variable(tmp_path: Path) -> None:
+    """What the flag would answer, the variable answers, and CMD is not run."""
+    target = tmp_path / "init"
+
+    def asked(**mirrors: str) -> str:
+        ended = run(init_command("echo", "started"), env={**os.environ, **mirrors})
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return ended.stdout
+
+    assert asked(REAPERD_INIT_VERSION="1") == f"reaperd init {pid1.VERSION}\n"
+    assert asked(REAPERD_INIT_PRINT_ENTRYPOINT="1").startswith("ENTRYPOINT [")
+    assert asked(REAPERD_INIT_INSTALL=str(target)) == ""
+    assert run([str(target), "-q", "sh", "-c", "exit 8"]).returncode == 8
+
+
+def test_an_init_below_cmd_has_the_same_variables() -> None:
+    """CMD's environment is untouched, so a nested init reads the same mirrors; its flags win there too."""
+    script = ["sh", "-c", "exit 7"]
+    nested = init_command("-q", "--", *init_command("-q", *script))
+    env = {**os.environ, "REAPERD_INIT_EXPECT_EXIT": "7"}
+    assert run(nested, env=env).returncode == 0
+    shown = init_command("-q", "-e", "3", "--", "sh", "-c", '"$@"; test $? = 0 && exit 9', "sh")
+    assert run([*shown, *init_command("-q", *script)], env=env).returncode == 9
 
 
 def test_the_mirrors_tested_are_all_there_are() -> None:
@@ -227,3 +268,13 @@ def test_a_delayed_signal_waits_and_others_do_not() -> None:
         got = [int(init.line()) for _ in range(4)]
         assert got == [signal.SIGUSR1, signal.SIGRTMIN, signal.SIGRTMIN, signal.SIGTERM]
         assert init.end()[0] == 0
+
+
+def test_what_is_held_back_has_a_bound() -> None:
+    """Past 4,096 signals held back the oldest passes at once: no sender makes init grow without end."""
+    number = int(signal.SIGRTMIN)
+    with started(init_command("-q", "--delay", "RTMIN:1000", *says(number))) as init:
+        init.line()
+        for _ in range(4097):
+            init.signal(number)
+        assert init.line() == str(number)

@@ -260,3 +260,19 @@ def test_no_other_service_gets_them(tmp_path: Path) -> None:
 
 def _program(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_status_and_why_list_them(tmp_path: Path) -> None:
+    """With the addresses as one would write them and their names; a service without any has an empty list."""
+    port, path = free_port(), tmp_path / "web.sock"
+    sockets = f'["tcp://127.0.0.1:{port}", {{ listen = "unix://{path}", name = "api" }}]'
+    text = f"[service.web]\n{ACCEPTOR}sockets = {sockets}\n[service.other]\ncommand = 'sleep 1000'\n"
+    wanted = [
+        {"listen": f"tcp://127.0.0.1:{port}", "name": "socket"},
+        {"listen": f"unix://{path}", "name": "api"},
+    ]
+    with daemon(tmp_path, text) as running:
+        assert running.row("web")["sockets"] == wanted
+        assert running.row("other")["sockets"] == []
+        (why,) = running.ask("why", "web")["items"]
+        assert why["sockets"] == wanted

@@ -93,6 +93,32 @@ def test_several_services_are_told_apart(tmp_path: Path) -> None:
         ]
 
 
+def test_groups_and_patterns_name_several(tmp_path: Path) -> None:
+    """As everywhere: a group, a pattern, all instances; each line once with the name of its service."""
+    text = "".join(
+        service(
+            f"{name}-{number}",
+            f"echo {name}{number}; exec sleep 1000",
+            stdout={"file": str(tmp_path / f"{name}{number}.log")},
+            groups=[name],
+        )
+        for name in ("web", "job")
+        for number in (1, 2)
+    )
+    with daemon(tmp_path, text) as running:
+        for name in ("web-1", "web-2", "job-1", "job-2"):
+            running.event("service.running", service=name)
+        files = [tmp_path / f"{name}.log" for name in ("web1", "web2", "job1", "job2")]
+        wait_until(lambda: all(file.stat().st_size for file in files), "their lines")
+        web = sorted([b"web-1 | web1", b"web-2 | web2"])
+        assert sorted(logs(tmp_path, "web").stdout.splitlines()) == web
+        assert sorted(logs(tmp_path, "web-*").stdout.splitlines()) == web
+        assert sorted(logs(tmp_path, "*-1").stdout.splitlines()) == [b"job-1 | job1", b"web-1 | web1"]
+        nobody = logs(tmp_path, "db-*")
+        assert nobody.returncode == 4
+        assert b"cannot" in nobody.stderr
+
+
 def test_a_service_without_a_file_is_refused(tmp_path: Path) -> None:
     """It says what would help; so it does of a name or a time that nobody understands."""
     with daemon(tmp_path, service("web", ["sleep", "1000"])) as running:

@@ -136,6 +136,53 @@ def test_both_outputs_in_their_order_or_apart(tmp_path: Path) -> None:
 # --- what is no line ----------------------------------------------------------------------------------------
 
 
+def test_what_hooks_and_commands_say_is_in_the_log_of_their_service(tmp_path: Path) -> None:
+    """Each line marked with who said it, the standard error where the service's goes."""
+    log, other = tmp_path / "web.log", tmp_path / "err.log"
+    text = service(
+        "web",
+        "trap 'echo caught; exit 3' USR1; echo up; while :; do sleep 0.05; done",
+        restart="never",
+        stdout=file(log),
+        stderr=file(other),
+        ready={"log": "up"},
+        stop={"command": ["sh", "-c", "echo stopping; kill -USR1 $MAINPID"]},
+        reload={"command": ["sh", "-c", "printf 'two\\nlines without end'"]},
+        on_exit=["sh", "-c", "echo cleaned; echo but >&2"],
+    )
+    with daemon(tmp_path, text) as running:
+        running.event("service.running")
+        running.ask("reload-services", "web")
+        running.event("helper.ended", errand="reload")
+        wait_content(log, b"up\n[reload] two\n[reload] lines without end\n")
+        running.ask("stop", "web")
+        running.event("helper.ended", errand="on_exit")
+        said = b"up\n[reload] two\n[reload] lines without end\n[stop] stopping\ncaught\n[on_exit] cleaned\n"
+        wait_content(log, said)
+        wait_content(other, b"[on_exit] but\n")
+
+
+def test_helpers_leave_no_pipe_and_write_nowhere_where_their_service_does(tmp_path: Path) -> None:
+    """Of a service that is run again and again; one that is silent has silent hooks."""
+    hook = ["sh", "-c", "echo hook; echo hook >&2"]
+    log = tmp_path / "web.log"
+    text = service("web", "exec sleep 1000", stdout=file(log), stderr="stdout", on_exit=hook)
+    text += service("mute", "exec sleep 1000", stdout="null", stderr="null", on_exit=hook)
+    with daemon(tmp_path, text, stdout=subprocess.PIPE) as running:
+        left: list[int] = []
+        for _ in range(5):
+            running.ask("start", "all")
+            running.ask("stop", "all")
+            running.event("helper.ended", errand="on_exit", service="mute", nth=len(left) + 1)
+            running.event("helper.ended", errand="on_exit", service="web", nth=len(left) + 1)
+            wait_content(log, b"[on_exit] hook\n[on_exit] hook\n" * (len(left) + 1))
+            wait_until(lambda: len(pipes(running)) <= min(left, default=99), "every pipe to be closed")
+            left.append(len(pipes(running)))
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.stdout is not None
+        assert running.process.stdout.read() == b""
+
+
 def test_an_output_without_a_line_break_becomes_a_line_at_its_end(tmp_path: Path) -> None:
     """So that what the next run writes does not go on in it."""
     log = tmp_path / "web.log"

@@ -121,7 +121,7 @@ def test_without_consent_nothing_is_injected() -> None:
         (pid,) = roles["zombie"]
         status, (item,) = reap(str(pid))
         assert (status, item["gone"], item["tried"]) == (1, False, [])
-        assert "--yes" in item["hint"]
+        assert "reap --parent" in item["hint"]
         status, (item,) = reap(str(pid), "--yes")
         assert (status, item["gone"], item["by"]) == (0, True, "inject")
 
@@ -135,6 +135,7 @@ def test_a_dry_run_does_nothing() -> None:
         assert "nudge: send SIGCHLD" in done.stdout
         assert "inject: stop one thread" in done.stdout
         assert "libuv never emits 'exit'" in done.stdout
+        assert "offered first" not in done.stdout
         assert state_of(pid) == "Z"
 
 
@@ -152,6 +153,8 @@ def test_who_cannot_run_is_refused_with_its_own_cure(kind: str) -> None:
     need_root()
     with specimen(kind) as roles:
         (pid,) = roles["zombie"]
+        offer = "end the tracer, process" if kind == "traced" else "thaw the cgroup of process"
+        assert f"offered first, for a person to decide: {offer}" in run("reap", "--dry-run", str(pid)).stdout
         status, (item,) = reap("--yes", str(pid))
         assert (status, item["gone"], item["tried"]) == (1, False, [])
         assert "What helps:" in item["why"]
@@ -232,19 +235,43 @@ def test_a_cure_is_agreed_to_read_back_and_undone() -> None:
         assert run("cure", "--undo", parent).stdout == f"{parent}: leaves zombies again\n"
 
 
+def _as_plain_user(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the machine's own as nobody, with what it needs to find reaperd."""
+    packages = {"PYTHONPATH": f"{ROOT}:{Path(psutil.__file__).parents[1]}", "PATH": os.defpath}
+    done = subprocess.run(
+        unprivileged(words), cwd="/", env=packages, capture_output=True, text=True, check=False, timeout=60
+    )
+    if "No module named" in done.stderr:
+        pytest.skip("the packages of these tests cannot be read by a plain user")
+    return done
+
+
 def test_a_plain_user_is_told_the_rule() -> None:
     """Another user's parent: which rule forbids it, and what permits it."""
     need_root()
     with specimen("never-waits") as roles:
-        words = unprivileged(
-            [system_python(), "-B", "-m", "reaperd", "cure", "--yes", str(roles["parent"][0])]
-        )
-        packages = {"PYTHONPATH": f"{ROOT}:{Path(psutil.__file__).parents[1]}"}
-        done = subprocess.run(
-            words, cwd="/", env=packages, capture_output=True, text=True, check=False, timeout=60
-        )
-        if "No module named" in done.stderr:
-            pytest.skip("the packages of these tests cannot be read by a plain user")
+        parent = str(roles["parent"][0])
+        done = _as_plain_user(system_python(), "-B", "-m", "reaperd", "cure", "--yes", parent)
         assert done.returncode == 1
         assert "belongs to another user" in done.stderr
         assert "hint: run as root" in done.stderr
+
+
+def test_where_no_process_can_be_made_it_is_said() -> None:
+    """As on a machine that zombies have filled: no traceback, and the one remedy that needs no process."""
+    need_root()
+    limit = [need_program("prlimit"), "--nproc=1"]
+    with specimen("never-waits") as roles:
+        zombie = str(roles["zombie"][0])
+        done = _as_plain_user(*limit, system_python(), "-B", "-m", "reaperd", "reap", "--yes", zombie)
+        assert done.returncode == 1
+        assert "cannot be started: Resource temporarily unavailable" in done.stderr
+        assert "take --method adopt" in done.stderr
+
+
+def test_a_zombie_is_not_cured() -> None:
+    """It runs no code; its parent is named, who does."""
+    with specimen("never-waits") as roles:
+        done = run("cure", "--yes", str(roles["zombie"][0]))
+        assert done.returncode == 1
+        assert f"hint: reaperd cure {roles['parent'][0]} cures its parent" in done.stderr

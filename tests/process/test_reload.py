@@ -214,3 +214,16 @@ def test_services_reload_themselves_as_they_say(tmp_path: Path) -> None:
             assert told.read_text() == f"{word}\n"
         with pytest.raises(RefusedError, match='cannot reload "neither": it does not say how'):
             ask(tmp_path, "reload-services", "neither")
+
+
+def test_the_end_of_the_daemon_is_the_end_of_a_service_that_was_to_return(tmp_path: Path) -> None:
+    """One that a reload stops only to start it once more stays down when the daemon leaves meanwhile."""
+    services = service("web", STUBBORN, ready=TRAPPED, stop={"timeout": "1s"}) + service("x", WAIT)
+    with daemon(tmp_path, services) as running:
+        running.event("service.running", service="web")
+        reload(running, tmp_path, service("x", WAIT), wait=False)
+        reload(running, tmp_path, services, wait=False)
+        assert running.row("web")["state"] == "stopping"
+        assert running.end() == 0
+        assert len(running.events("service.starting", service="web")) == 1
+        assert not running.events("daemon.hurried")

@@ -209,3 +209,15 @@ def test_a_daemon_with_jobs_ends_at_once(tmp_path: Path) -> None:
     with daemon(tmp_path, services) as running:
         running.process.send_signal(signal.SIGTERM)
         assert running.event("daemon.stopped")["status"] == 0
+
+
+def test_a_reload_of_a_stopped_job_does_not_bring_its_times_back(tmp_path: Path) -> None:
+    """Whoever wants it down hears of no next run, and the daemon does not wake up for one."""
+    services = '[service.tick]\ncommand = "true"\nschedule = { every = "1h" }'
+    with daemon(tmp_path, services) as running:
+        running.ask("stop", "tick")
+        _reload(running, tmp_path, '"1h"', '"2h"')
+        assert (running.row("tick")["state"], running.row("tick")["next"]) == ("stopped", None)
+        assert TIMERFD not in running.fds()
+        running.ask("start", "tick")
+        assert running.row("tick")["next"] is not None

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
 
 from reaperd.kernel import procfs
@@ -18,9 +20,13 @@ from tests.support.processes import (
     call_in_pid_namespace,
     call_in_process,
     fork_child,
+    need_root,
     owned,
     owned_child,
     state_of,
+    system_python,
+    unprivileged,
+    wait_gone,
     wait_readable,
     wait_until,
 )
@@ -81,6 +87,28 @@ def test_the_command_holds_it_until_ctrl_c_and_cleans_up() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
         assert [state_of(pid) for pid in roles.values()] == [None, None]
+
+
+def test_a_plain_user_may_dump_core_too() -> None:
+    """In a user namespace of his own, where such may be made; the zombie is named as root's is."""
+    need_root()
+    packages = {"PYTHONPATH": f"{ROOT}:{Path(psutil.__file__).parents[1]}"}
+    words = unprivileged([system_python(), "-B", "-m", "reaperd", "specimen", "dumps-core"])
+    with owned(
+        words, cwd="/", env=packages, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as keeper:
+        assert keeper.stdout is not None
+        assert keeper.stderr is not None
+        wait_readable(keeper.stdout.fileno())
+        roles = dict(
+            line.decode().split() for line in (keeper.stdout.readline(), keeper.stdout.readline()) if line
+        )
+        if not roles:
+            pytest.skip(f"cannot be made here by a plain user: {keeper.stderr.read().decode()}")
+        (zombie,) = scan([int(roles["zombie"])]).zombies
+        assert (zombie.user, zombie.cause.name) == ("nobody", "parent-dumps-core")
+        keeper.send_signal(signal.SIGINT)
+        wait_gone(int(roles["parent"]))
 
 
 def test_a_killed_keeper_leaves_nobody_alive() -> None:

@@ -113,6 +113,27 @@ def test_a_service_may_have_more_time(tmp_path: Path, word: str) -> None:
         assert running.events("service.not_ready", service="web") == []
 
 
+@pytest.mark.parametrize("has_asked", [True, False])
+def test_a_service_may_have_more_time_to_stop(tmp_path: Path, has_asked: bool) -> None:  # noqa: FBT001 - a table
+    """Who asks for it at his stop is not killed at the end of `stop.timeout`; who does not is."""
+    ended = tmp_path / "ended"
+    program = (
+        "import os, pathlib, signal, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+        's.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1)); '
+        'signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); s.send(b"READY=1"); '
+        f"signal.sigwait({{signal.SIGTERM}}); {has_asked} and "
+        's.send(b"STOPPING=1\\nEXTEND_TIMEOUT_USEC=3600000000"); '
+        f"time.sleep(3); pathlib.Path('{ended}').touch()"
+    )
+    text = f"[service.web]\ncommand = ['{sys.executable}', '-I', '-S', '-c', '''{program}''']\n"
+    with daemon(tmp_path, text + 'ready = { notify = true }\nstop = { timeout = "1s" }\n') as running:
+        running.event("service.running", service="web")
+        running.ask("stop", "web")
+        assert ended.exists() is has_asked
+        running.event("service.stopped", service="web")
+        assert bool(running.events("service.killing")) is not has_asked
+
+
 def handed_over(running: Running) -> tuple[int, int]:
     """Return the main process before and after one has named another and left."""
     first = running.event("service.spawned", service="web")["pid"]

@@ -14,9 +14,21 @@ from typing import Any, Final
 
 import pytest
 
+from reaperd.kernel import prctl
 from reaperd.zombies.careless import TRANSIT_S
 from reaperd.zombies.specimens import specimen
-from tests.support.processes import ROOT, call_in_pid_namespace, need_program, need_root, owned, wait_readable
+from tests.support.processes import (
+    ROOT,
+    call_in_pid_namespace,
+    fork_child,
+    need_program,
+    need_root,
+    owned,
+    owned_child,
+    sleep_forever,
+    wait_readable,
+    wait_zombie,
+)
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="some kinds are made on x86-64 only")
 
@@ -42,6 +54,7 @@ def _forms(file: str) -> dict[str, Any]:
             "one": _run("--json", str(zombies[0])),
             "none": _run("--older-than", "1h"),
             "metrics": _run("--prometheus"),
+            "zero": _run("--exit-zero"),
             "written": _run("--prometheus", "--output", file),
         }
     return {"parent": parent, "zombies": zombies, "file": Path(file).read_text(), **said}
@@ -66,12 +79,13 @@ def test_every_form(tmp_path: Path) -> None:
     assert series in said["metrics"][1]
     assert series in said["file"]
     assert said["written"][1] == ""
+    assert (said["zero"][0], said["metrics"][0]) == (0, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["zombies.prom"]
 
 
 def test_metrics_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     """And leave nothing behind."""
-    done = _run("--prometheus", "--output", str(tmp_path / "none" / "zombies.prom"))
+    done = _run("--prometheus", "--exit-zero", "--output", str(tmp_path / "none" / "zombies.prom"))
     assert done[0] == 1
     assert "cannot write" in done[2]
     assert list(tmp_path.iterdir()) == []
@@ -85,6 +99,37 @@ def test_forms_exclude_each_other() -> None:
     assert _run("--watch", "0")[0] == 2
     assert _run("--prometheus", "--json")[0] == 2
     assert _run("--warn", "1", "--json")[0] == 2
+
+
+def _metrics_of_a_hostile_parent() -> list[str]:
+    """Return the metrics as a pipe gets them, and as a terminal does."""
+
+    def parent() -> None:
+        prctl.set_name("\x1b]0;x\x07")
+        wait_zombie(fork_child(lambda: None))
+        os.write(tells, b".")
+        sleep_forever()
+
+    told, tells = os.pipe()
+    with owned_child(parent):
+        os.read(told, 1)
+        ours, theirs = pty.openpty()
+        done = subprocess.run([*COMMAND, "--prometheus"], cwd=ROOT, stdout=theirs, check=False)
+        assert done.returncode == 1
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # EIO: everybody has left the terminal
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        return [_run("--prometheus")[1], said.decode()]
+
+
+def test_metrics_do_not_command_a_terminal() -> None:
+    """A name is as it is for a collector, and spelt out for who looks."""
+    piped, seen = call_in_pid_namespace(_metrics_of_a_hostile_parent)
+    assert 'parent="\x1b]0;x\x07"' in piped
+    assert 'parent="\\x1b]0;x\\x07"' in seen
+    assert "\x1b" not in seen
 
 
 def test_only_a_file_is_replaced(tmp_path: Path) -> None:

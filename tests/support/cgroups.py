@@ -1,6 +1,8 @@
 """A cgroup of a test's own, made beside the runner's, and what else a test asks of the real hierarchies."""
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -10,10 +12,11 @@ from typing import Final
 import pytest
 
 from reaperd.errors import ReaperdError
-from reaperd.kernel import cgroup
+from reaperd.kernel import cgroup, cgroup_control
 from tests.support.processes import wait_until
 
 _NUMBERS: Final = count(1)
+_FILES: Final = {"pids": "pids.max", "memory": "memory.max", "hugetlb": "hugetlb.2MB.max"}
 
 
 def need_cgroup() -> str:
@@ -64,6 +67,33 @@ def own_v1_cgroup(controller: str) -> Iterator[str]:
         yield directory
     finally:
         wait_until(lambda: _removed(directory), f"{directory} to be removed")
+
+
+@contextmanager
+def divisible_cgroup() -> Iterator[tuple[str, str, str]]:
+    """Yield a new cgroup that has a controller, which one, and a file with a limit that comes with it.
+
+    Whatever the machine has will do: they are all given in the same way. One test at a time.
+    """
+    own = need_cgroup()
+    found = [(name, file) for name, file in _FILES.items() if name in cgroup_control.controllers(own)]
+    if not found:
+        pytest.skip(f"{own} has none of the controllers {', '.join(_FILES)}")
+    name, file = found[0]
+    with Path(tempfile.gettempdir(), "reaperd-test-controllers").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ours = name not in cgroup_control.given(own)
+        try:
+            cgroup_control.give(own, name)
+        except ReaperdError as error:
+            pytest.skip(error.message)
+        try:
+            with own_cgroup() as directory:
+                yield directory, name, file
+        finally:
+            if ours:
+                with suppress(ReaperdError):
+                    cgroup_control.take(own, name)
 
 
 def write(path: str, text: str) -> None:

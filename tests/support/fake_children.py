@@ -115,6 +115,14 @@ class FakeChildren:
         """Take note that users may have changed."""
         self.known = list(specs)
 
+    def change_shares(self, run_id: str, old: ServiceSpec, new: ServiceSpec) -> None:
+        """Have nothing to share."""
+
+    def unlimited(self, run_id: str) -> str | None:
+        """Find nothing amiss."""
+        del run_id
+        return None
+
     def apply(self) -> list[Ended]:
         """Return who died."""
         reaped, self._reaped = self._reaped, []

@@ -68,6 +68,14 @@ class FakeChildren:
         """Return the services that have a process."""
         return [self.name_of[run] for run in self.pid_of]
 
+    def change_shares(self, run_id: str, old: ServiceSpec, new: ServiceSpec) -> None:
+        """Have nothing to share."""
+
+    def unlimited(self, run_id: str) -> str | None:
+        """Find nothing amiss."""
+        del run_id
+        return None
+
     def apply(self) -> list[Ended]:
         """Return who died."""
         ended, self._ended = self._ended, []

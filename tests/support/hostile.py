@@ -37,7 +37,7 @@ def crowd(path: Path, count: int, data: bytes) -> Iterator[list[socket.socket]]:
 
 
 def answer_of(client: socket.socket) -> tuple[int, Any]:
-    """Return status and body of the one answer that comes, which says its length or ends the connection."""
+    """Return status and body of the one answer that comes and says its length; text where it is no JSON."""
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = client.recv(65536)
@@ -50,7 +50,9 @@ def answer_of(client: socket.socket) -> tuple[int, Any]:
         chunk = client.recv(65536)
         assert chunk, "it ended within its answer"
         body += chunk
-    return int(head.split()[1]), json.loads(body[: int(length[1])])
+    text = body[: int(length[1])].decode()
+    is_json = b"application/json" in head.lower()
+    return int(head.split()[1]), json.loads(text) if is_json else text
 
 
 def ask(path: Path, data: bytes) -> tuple[int, Any]:

@@ -87,7 +87,10 @@ def test_the_documented_defaults_are_the_defaults() -> None:
             'stdout = { file = "f", max_size = "1B" }',
             "stdout.max_size: 1B is out of range; allowed: 1KiB to 1TiB",
         ),
-        ('stdout = { file = "f", max_size = 1.5 }', "stdout.max_size: a float where a size is wanted"),
+        (
+            'stdout = { file = "f", max_size = 1.5 }',
+            'stdout.max_size: a float where a size, such as "64MiB", is wanted',
+        ),
         (
             'stdout = { file = "f", max_age = "1ms" }',
             "stdout.max_age: 1ms is too short; at least 1s is allowed",

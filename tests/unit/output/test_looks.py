@@ -4,13 +4,22 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.output.looks import json_lines, prefixed
+from reaperd.output.looks import json_lines, marked, prefixed
 
 
 def test_each_line_has_its_name_before_it() -> None:
     """A mark tells the standard error; the bytes of a line are as they were, empty lines too."""
     assert prefixed("web:1", "stdout")(b"a\n\n\xff\r\n") == b"web:1 | a\nweb:1 | \nweb:1 | \xff\r\n"
     assert prefixed("web", "stderr")(memoryview(b"oh\n")) == b"web ! oh\n"
+
+
+def test_what_a_helper_says_is_told_from_what_its_service_says() -> None:
+    """By its name before each line, behind a priority that the journal is to see; in JSON by a key."""
+    assert marked("on_exit")(b"a\n\n<4>b <5>c\n") == b"[on_exit] a\n[on_exit] \n<4>[on_exit] b <5>c\n"
+    assert marked("stop")(memoryview(b"<9>\\1\n")) == b"[stop] <9>\\1\n"
+    assert prefixed("web", "stderr", "stop")(b"oh\n") == b"web (stop) ! oh\n"
+    found = json.loads(json_lines("web", "stdout", "on_exit")(b"a\n"))
+    assert (found["service"], found["helper"], found["message"]) == ("web", "on_exit", "a")
 
 
 def test_each_line_is_an_object() -> None:

@@ -7,7 +7,17 @@ import pytest
 
 from reaperd.children.child import StageFailed
 from reaperd.children.sweep import Progress
-from reaperd.config.spec import Backoff, Config, DaemonSpec, Every, Restart, Schedule, ServiceSpec, Stop
+from reaperd.config.spec import (
+    Backoff,
+    Config,
+    DaemonSpec,
+    Every,
+    Reload,
+    Restart,
+    Schedule,
+    ServiceSpec,
+    Stop,
+)
 from reaperd.control.words import Answer, Ask
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel.credentials import Peer
@@ -451,6 +461,23 @@ def test_a_removed_service_goes_and_nothing_of_it_stays(machine: Machine) -> Non
     assert list(machine.supervisor.services) == ["db"]
     assert [what for what in machine.timers._armed if what[0] == "web"] == []
     assert len(machine.children.ended_runs) == 1
+
+
+def test_a_service_that_is_just_being_started_is_not_asked_to_reload() -> None:
+    """Before its exec the signal would end it: who asks is told, and nothing is sent."""
+    machine = Machine(replace(WEB, reload=Reload(signal=1)))
+    assert machine.supervisor.reload_service("web") == "it does not run"
+    machine.supervisor.start(["web"])
+    machine.turn()
+    pid = machine.main()
+    assert machine.supervisor.reload_service("web") == "it is just being started"
+    assert machine.children.alive[pid].signals == []
+    machine.children.exec_works(pid)
+    machine.turn()
+    assert machine.supervisor.reload_service("web") is None
+    assert machine.children.alive[pid].signals == [1]
+    machine.children.close()
+    machine.poller.close()
 
 
 def test_a_removed_service_cannot_be_started_again(machine: Machine) -> None:

@@ -38,6 +38,8 @@ def test_a_row_says_what_is_known() -> None:
         "log_files": {"stdout": None, "stderr": None},
         "dropped": 0,
         "zombies": None,
+        "sockets": [],
+        "unlimited": None,
         "why": None,
         "memory": 4096,
     }

@@ -163,10 +163,35 @@ def test_what_needs_no_help_is_no_leak() -> None:
 def test_a_signalfd_is_told_again_only_if_nothing_is_pending() -> None:
     """What is pending already cannot be sent a second time: signal(7)."""
     reading = replace(_threads(is_blocked=True), signalfd=True)
-    assert explain(ZOMBIE, reading).advice == "tell it again: kill -CHLD 7"
+    assert explain(ZOMBIE, reading).advice.startswith("tell it again: kill -CHLD 7;")
     assert "kill -CHLD" not in explain(ZOMBIE, replace(reading, is_pending=True)).advice
 
 
 def test_a_stopped_parent_is_named_even_of_a_young_zombie() -> None:
     """It will not collect it however long one waits."""
     assert explain(replace(ZOMBIE, age_s=0.0), _threads(state="T")).name == "parent-stopped"
+
+
+def test_advice_is_a_command_with_its_pids() -> None:
+    """The other one that is waited for, the file that freezes, and never the end of an init."""
+    waits = _threads(call=_call(61, 0x29A))
+    assert "kill 666;" in explain(ZOMBIE, waits).advice
+    assert "666" not in explain(ZOMBIE, replace(waits, depth=2)).advice  # a pid that means another one here
+    for file, command in (
+        ("/cg/a b/cgroup.events", "echo 0 > '/cg/a b/cgroup.freeze'"),
+        ("/cg/freezer.state", "echo THAWED > /cg/freezer.state"),
+    ):
+        assert command in explain(ZOMBIE, replace(PARENT, frozen_by=file)).advice
+    for zombie in (replace(ZOMBIE, exit_signal=0), ZOMBIE):
+        advice = explain(zombie, replace(PARENT, is_init=True)).advice
+        assert "reaperd reap --parent 7 --yes" in advice
+        assert "kill 7" not in advice
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of 32-bit programs on x86-64")
+def test_a_32_bit_parent_that_takes_signals_has_two_numbers_for_it() -> None:
+    """The call with 64-bit times is number 421, which is none of ours to a 64-bit program."""
+    for number in (177, 421):
+        call = replace(_call(number), is_32_bit=True)
+        assert explain(ZOMBIE, _threads(call=call)).name == "sigwait-loop"
+    assert explain(ZOMBIE, _threads(call=_call(421))).name == "parent-never-waits"

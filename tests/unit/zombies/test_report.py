@@ -66,7 +66,7 @@ def test_no_zombie_is_said_in_words() -> None:
         ({"exit_code": None, "exit_signal": 11, "core_dumped": True}, "SIGSEGV, core"),
         ({"exit_code": None, "was_killed": True}, "a signal "),
         ({"exit_code": None}, "exit ? "),
-        ({"threads": 3, "cause": DEAD_LEADER}, "2 threads live"),
+        ({"threads": 3, "cause": DEAD_LEADER}, "2 live threads"),
         ({"ppid": 0, "parent": None}, "outside this PID namespace"),
         ({"parent": None}, "exit 3    7"),
         ({"parent": replace(PARENT, command=None)}, "7 (python3)"),
