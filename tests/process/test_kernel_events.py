@@ -68,10 +68,10 @@ def _want(events: list[dict[str, Any]], stream: Any, **keys: object) -> dict[str
         if keys.items() <= event.items():
             return event
     for line in stream:
-        event: dict[str, Any] = json.loads(line)
-        events.append(event)
-        if keys.items() <= event.items():
-            return event
+        told: dict[str, Any] = json.loads(line)
+        events.append(told)
+        if keys.items() <= told.items():
+            return told
     raise AssertionError(f"the stream ended without {keys}: {events}")
 
 
