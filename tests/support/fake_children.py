@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import cast
 
@@ -16,6 +17,7 @@ from reaperd.children.fork import Forked
 from reaperd.children.plan import Descriptors
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import ServiceSpec
+from reaperd.track.tracker import Tracker
 
 
 @dataclass(slots=True)
@@ -55,6 +57,11 @@ class FakeChildren:
         self.known: list[ServiceSpec] = []  # whose users were looked up latest
         self.told: set[str] = set()  # runs whose tree as a whole got a signal
         self._adopted: list[Adopted] = []
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The real picture of this process and its children: none of those made here is in it."""
+        return Tracker()
 
     def as_children(self) -> Children:
         """Return this for whoever wants the real ones."""

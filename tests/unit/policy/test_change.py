@@ -70,6 +70,9 @@ SAME_PROCESS: dict[str, Any] = {
     "on_exit": ("page",),
     "schedule": Schedule(Every(1)),
     "zombies": Zombies(),
+    "memory_max": 1,
+    "cpu_weight": 1,
+    "pids_max": 1,
 }
 
 
