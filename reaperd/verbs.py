@@ -19,7 +19,7 @@ from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
 from reaperd.supervise import reload, status, tracking, why
-from reaperd.supervise.settled import is_well
+from reaperd.supervise.settled import is_settled, is_well
 from reaperd.supervise.shares import taken
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
@@ -213,7 +213,7 @@ class Verbs:
             self._enter(ticket, waiting)
             return None
         self._supervisor.settle()
-        return self._outcome(waiting)
+        return self._outcome(waiting, is_over=False)
 
     def _signal(self, ask: Ask, names: tuple[str, ...]) -> Answer:
         assert ask.signal is not None, "the door asks for it"
@@ -325,8 +325,14 @@ class Verbs:
         specs = {name: service.spec for name, service in self._supervisor.services.items()}
         return naming.resolve(ask.names, specs, dict(self.config.instances))
 
-    def _outcome(self, waiting: Waiting) -> Answer:
+    def _outcome(self, waiting: Waiting, *, is_over: bool = True) -> Answer:
+        """Return what came of it; unless it `is_over`, what is still on its way is no failure."""
         wishes = self._supervisor.wishes
+
+        def is_ok(name: str) -> bool:
+            is_moving = not is_over and not is_settled(waiting.verb, name, wishes)
+            return is_moving or is_well(waiting.verb, wishes.services.get(name))
+
         present = [wishes.services[name] for name in waiting.names if name in wishes.services]
         rows = {
             row["name"]: row
@@ -335,7 +341,7 @@ class Verbs:
         items: list[dict[str, object]] = [
             {
                 "name": name,
-                "ok": is_well(waiting.verb, wishes.services.get(name)),
+                "ok": is_ok(name),
                 "state": rows[name]["state"] if name in rows else None,
                 "why": rows[name]["why"] if name in rows else "no longer configured",
             }

@@ -7,12 +7,11 @@ from typing import Any, Final
 import click
 
 from reaperd.cli.command import Command, client, json_option, service_names, socket_option, wait_option
-from reaperd.cli.progress import MOVING, progress
+from reaperd.cli.progress import progress
 from reaperd.cli.render import COLOURS, cell, items_of, put, put_json, stdout_screen
 from reaperd.errors import Exit
 
 Item = Mapping[str, Any]  # Any: JSON
-_SETTLING: Final = frozenset({"start", "stop", "restart"})  # what takes its time, and can be waited for
 _EXITS: Final = "0: done. 1: not done for at least one service. 4: there is no such service. 69: no daemon."
 
 
@@ -67,28 +66,24 @@ def act(verb: str, names: tuple[str, ...], *, wait: bool, as_json: bool, socket:
     """Ask the daemon for `verb`, and print what came of it for each service; return the exit status."""
     with progress(verb, names, socket, wait=wait) as watch:
         answer = client(socket).ask(verb, names, wait=wait, watch=watch)
-    return show_items(verb, answer, as_json=as_json, is_settled=wait or verb not in _SETTLING)
+    return show_items(verb, answer, as_json=as_json)
 
 
-def show_items(verb: str, answer: Item, *, as_json: bool, is_settled: bool = True) -> int:
-    """Print what came of it for each service; return the exit status.
-
-    Where that is not settled, what is on its way is no failure: nobody wanted to wait for the end of it.
-    """
+def show_items(verb: str, answer: Item, *, as_json: bool) -> int:
+    """Print what came of it for each service; return the exit status."""
     items = items_of(answer)
-    wrong = [item for item in items if not item.get("ok") and (is_settled or item.get("state") not in MOVING)]
     if as_json:
         put_json(answer)
     else:
         for item in items:
-            _show(verb, item, is_wrong=item in wrong)
-    return Exit.FAILED if wrong else Exit.OK
+            _show(verb, item)
+    return Exit.OK if all(item.get("ok") for item in items) else Exit.FAILED
 
 
-def _show(verb: str, item: Item, *, is_wrong: bool) -> None:
+def _show(verb: str, item: Item) -> None:
     """Print one line about a service; on standard error where it went wrong."""
     name, state, why = cell(item.get("name")), cell(item.get("state")), item.get("why")
-    if is_wrong:
+    if not item.get("ok"):
         click.echo(f'reaperd: cannot {verb.partition("-")[0]} "{name}": {cell(why or state)}', err=True)
         return
     shown = stdout_screen().painted(state, COLOURS.get(state))

@@ -18,7 +18,7 @@ from reaperd.errors import ReaperdError
 
 _FRAMES: Final = "|/-\\"
 _CLEAR: Final = "\r\x1b[K"  # to the line's begin, and erase it: ECMA-48's EL
-MOVING: Final = frozenset({"starting", "stopping", "backoff", "waiting"})
+_MOVING: Final = frozenset({"starting", "stopping", "backoff", "waiting"})
 _FIRST_S: Final = 0.3  # what takes no longer needs no line
 _LOOK_S: Final = 0.4  # between two questions to the daemon
 _PATIENCE_S: Final = 1.0
@@ -61,7 +61,7 @@ class _Line:
             items = items_of(self._ask())
         except (ReaperdError, OSError):
             return []  # the wait itself will say what is wrong
-        return [_moving(item) for item in items if item.get("state") in MOVING]
+        return [_moving(item) for item in items if item.get("state") in _MOVING]
 
     def _draw(self, head: str) -> None:
         room = (self._screen.width or 80) - 1  # in the last cell a terminal may begin another line

@@ -152,8 +152,10 @@ def _strangers() -> Found:
     hidden = procfs.read_stat(1) is None
     if hidden:
         return no("process 1 cannot be seen (hidepid, or a security module)")
-    inspect = procfs.may_inspect(1)
-    return yes("process 1 can be seen and looked into") if inspect else partly("seen, but not looked into")
+    if procfs.may_inspect(1):
+        return yes("process 1 can be seen and looked into")
+    # Even root may be refused, by a security module or a user namespace above ours: ptrace(2), access modes.
+    return partly("process 1 can be seen, but the kernel does not let this user look into it (ptrace(2))")
 
 
 def _systemd() -> Found:

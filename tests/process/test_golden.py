@@ -1,29 +1,23 @@
 """What commands print in one session with a real daemon, as text and as JSON, compared with what they did.
 
-The files are in tests/golden. After a change that was meant, write them anew and look at the difference:
-
-    REAPERD_GOLDEN=renew .venv/bin/python -m pytest tests/process/test_golden.py && git diff tests/golden
-
+How to write the files anew stands in tests/support/golden.py.
 What differs from run to run stands there by name: PID, TIME, DIR and the like. Each JSON object is validated
 against its published schema, too: docs/reference/json.md.
 """
 
 import json
-import os
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jsonschema
 import pytest
 
-from reaperd.control.schemas import COMPONENTS, name_of_schema
 from tests.process.test_control_cli import reaperd
 from tests.support.daemons import daemon, service
+from tests.support.golden import PUBLISHED, compare, validate
 from tests.support.processes import ROOT, wait_until
 
-GOLDEN: Final = ROOT / "tests/golden"
-PUBLISHED: Final = ROOT / "docs/reference/schemas"
 # DIR is the test's directory.
 SESSION: Final = (
     "check DIR/reaperd.toml",
@@ -76,14 +70,14 @@ def test_a_session(form: str, tmp_path: Path) -> None:
             running.event("service.running", service=name)
         wait_until(lambda: log.exists() and log.read_text() == "ready\n", "the first line of web")
         said = [_run(line, tmp_path, as_json=form == "json") for line in SESSION]
-    _compare(GOLDEN / f"session.{form}", "\n".join(said))
+    compare(f"session.{form}", "\n".join(said))
 
 
 def _run(line: str, folder: Path, *, as_json: bool) -> str:
     words = [word.strip("'").replace("DIR", str(folder)) for word in line.split()]
     done = reaperd(*words, *(["--json"] if as_json else []), socket=folder / "c.sock")
     if as_json and done.stdout:
-        _validate(done.stdout)
+        validate(done.stdout)
     shown = f"{_without_more(done.stdout) if as_json else done.stdout}{done.stderr}"
     shown = shown.replace(str(folder), "DIR")
     for pattern, name in _CHANGING:
@@ -103,29 +97,6 @@ def _without_more(text: str) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _validate(text: str) -> None:
-    """Hold an object, or each line of a stream, against the schema that it names."""
-    try:
-        documents = [json.loads(text)]
-    except ValueError:
-        documents = [json.loads(line) for line in text.splitlines()]
-    schema = schema_of(documents[0]["schema"])
-    for document in documents:
-        jsonschema.Draft202012Validator(schema).validate(document)
-
-
-def schema_of(name: str) -> Any:
-    """Return the published schema of an answer such as `reaperd.status/1`."""
-    path = PUBLISHED / f"{name.removeprefix('reaperd.').replace('/', '-')}.json"
-    return json.loads(path.read_text()) if path.exists() else COMPONENTS[name_of_schema(name)]
-
-
-def _compare(path: Path, text: str) -> None:
-    if os.environ.get("REAPERD_GOLDEN") == "renew":
-        path.write_text(text)
-    assert text == path.read_text(), "if this was meant: REAPERD_GOLDEN=renew, see the head of this file"
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -143,7 +114,7 @@ def test_what_looks_at_the_machine_is_of_its_schema(words: tuple[str, ...], tmp_
     """What is found differs from machine to machine; how it is said does not."""
     done = reaperd(*words, "--json", socket=tmp_path / "none")
     assert done.stdout, done.stderr
-    _validate(done.stdout)
+    validate(done.stdout)
 
 
 def test_every_schema_is_listed() -> None:
