@@ -200,12 +200,13 @@ class Daemon:
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""
-        if self._supervisor.more or self._shutdown.more or self._children.reaper.more:
+        if self._supervisor.more or self._shutdown.more:
             return 0
         if self._told.ring.is_fresh and self._server.has_followers:
             return 0
         deadlines = (
             self._timers.next_ns(),
+            self._children.reaper.next_ns(),
             self._server.next_deadline_ns(),
             self._verbs.next_ns(),
             self._shutdown.deadline_ns,

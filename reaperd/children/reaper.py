@@ -8,7 +8,8 @@ of a pid is gone once it is reaped. The handler appends raw records; the turn th
 
 One SIGCHLD stands for any number of deaths, and one that comes while the handler runs interrupts it. So the
 inner call only leaves word, and the outer one looks once more before it goes. What a full batch leaves over
-has no signal of its own to come: `take` raises one, and the next poll runs the handler.
+has no signal of its own to come: `take` raises one, and the next poll runs the handler. A look that failed is
+followed by another in the same way: the first time at once, then every second until one succeeds.
 """
 
 import os
@@ -25,6 +26,7 @@ from reaperd.errors import KernelError
 from reaperd.kernel import procfs, wait
 from reaperd.kernel.procfs import Stat
 
+AGAIN_NS: Final = 1_000_000_000  # from a look that failed, and not for the first time running, to the next
 BATCH: Final = 1024  # records a call; what remains is fetched in the next turn
 
 
@@ -44,6 +46,7 @@ class Reaper:
 
     __slots__ = (
         "_again",
+        "_again_at_ns",
         "_busy",
         "_epoll",
         "_leaf_run_of",
@@ -62,6 +65,7 @@ class Reaper:
         self._leaf_run_of = leaf_run_of
         self._again = False  # a signal came that no look has followed yet
         self._busy = False
+        self._again_at_ns: int | None = None  # CLOCK_MONOTONIC: after a look that failed
         self.more = False  # the batch was full: poll with timeout 0, then look again
         self.failure: Exception | None = None  # what the handler met; nothing may leave it
 
@@ -91,7 +95,9 @@ class Reaper:
             try:
                 left = self._reap_up_to(left)
             except Exception as error:  # noqa: BLE001 - it would surface in whatever code the signal hit
-                self.failure = error
+                self._failed(error)
+            else:
+                self._again_at_ns = None
             finally:
                 self._busy = False
 
@@ -99,9 +105,13 @@ class Reaper:
         """Return and forget what was reaped, in the order of reaping. Called by the turn, not a handler."""
         taken = list(self._records)
         self._records.clear()
-        if self.more:
+        if self.more or (self._again_at_ns is not None and self._again_at_ns <= time.monotonic_ns()):
             signal.raise_signal(signal.SIGCHLD)  # blocked during a turn: it waits for the next poll
         return taken
+
+    def next_ns(self) -> int | None:
+        """Return when `take` is to be called though no signal comes, by CLOCK_MONOTONIC; None for never."""
+        return 0 if self.more else self._again_at_ns
 
     def close(self) -> None:
         """Close every descriptor; the daemon is leaving."""
@@ -110,6 +120,13 @@ class Reaper:
         self._pid_of.clear()
         self._pidfd_of.clear()
         self._epoll.close()
+
+    def _failed(self, error: Exception) -> None:
+        """Let another look follow, without spinning where that fails as well."""
+        now_ns = time.monotonic_ns()
+        self._again_at_ns = now_ns if self._again_at_ns is None else now_ns + AGAIN_NS
+        self.more = False
+        self.failure = error
 
     def _reap_up_to(self, most: int) -> int:
         left = most

@@ -247,6 +247,8 @@ class Performer:
                 self.helpers.due(name)
             case Pulse.ZOMBIES:
                 self.zombies.due()
+            case Pulse.SCHEDULE:
+                self.schedules.due()
             case Pulse.FLUSH | Pulse.AGE:
                 self.outputs.due(name, pulse)
 

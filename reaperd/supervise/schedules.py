@@ -4,21 +4,27 @@ One timer of the wall clock serves all schedules, those by the monotonic clock t
 nearest of all times as the wall clock will then show it, and whenever that clock is set the kernel says so
 and all is reckoned anew. Without any schedule there is no timer and no descriptor. Nothing else in the daemon
 reads the wall clock to decide by it.
+
+Where no descriptor is left for that timer, the schedules stay armed: until there is one again, a timeout of
+the poll looks at them every second.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from reaperd.config.spec import Cron, Every
+from reaperd.config.spec import SECOND_NS, Cron, Every
+from reaperd.errors import KernelError
 from reaperd.kernel.timerfd import Reading, WallTimer
 from reaperd.loop.poller import Phase
 from reaperd.policy import agenda
 from reaperd.policy.agenda import Entry, Now
 from reaperd.policy.words import Event, ScheduleDue
 from reaperd.supervise.service import Service
-from reaperd.supervise.world import World
+from reaperd.supervise.world import Pulse, World
+
+_RETRY: Final = ("", Pulse.SCHEDULE)  # one timer for all, as no service is called ""
 
 
 class Timer(Protocol):
@@ -50,7 +56,7 @@ class Schedules:
     Implements `loop.poller.Source` for the timer.
 
     Args:
-        world: its poller and its monotonic clock are used.
+        world: its poller, its timers, its log and its monotonic clock are used.
         post: takes the events.
         wall: the wall clock, in nanoseconds since 1970 in UTC.
         open_timer: makes a timer of that clock.
@@ -68,20 +74,21 @@ class Schedules:
         open_timer: Callable[[], Timer] = WallTimer,
     ) -> None:
         self._poller = world.poller
+        self._timers = world.timers
+        self._log = world.log
         self._monotonic = world.clock
         self._post = post
         self._wall = wall
         self._open_timer = open_timer
         self._timer: Timer | None = None  # while anything is armed
         self._armed: dict[str, _Armed] = {}
+        self._is_retrying = False
 
     def arm(self, service: Service) -> None:
         """Let the times of `next_spec`, else of `spec`, come due from now on; replaces what was armed.
 
-        A schedule whose times have not changed keeps its pace.
-
-        Raises:
-            KernelError: no descriptor is left.
+        A schedule whose times have not changed keeps its pace. It is armed even where no descriptor is
+        left for the timer.
         """
         when = _when(service)
         if when is None:
@@ -110,9 +117,17 @@ class Schedules:
             self._rearm()
 
     def failed(self, fd: int) -> None:
-        """Do without the timer, which cannot be read, until a schedule is armed again."""
+        """Do without the timer, which cannot be read, until there is another."""
         del fd
         self._close()
+        self._wait_for_timer()
+
+    def due(self) -> None:
+        """Try again to have a timer, and look at once: nobody told of the clock meanwhile."""
+        if self._armed:
+            self._open()
+            self._look(clock_set=True)
+            self._rearm()
 
     def _look(self, *, clock_set: bool) -> None:
         now = self._now()
@@ -133,8 +148,10 @@ class Schedules:
         """Arm the timer for the nearest time; again, if the clock was set after that time was reckoned."""
         if not self._armed:
             self._close()
-        while self._timer is not None and (at_ns := self._reckon()) is not None:
-            if self._timer.arm(at_ns):
+            self._timers.cancel(_RETRY)
+            self._is_retrying = False
+        while (at_ns := self._reckon()) is not None:
+            if self._timer is None or self._timer.arm(at_ns):
                 return
             self._look(clock_set=True)
 
@@ -152,9 +169,23 @@ class Schedules:
         return Now(self._wall(), monotonic_ns)
 
     def _open(self) -> None:
-        if self._timer is None:
-            self._timer = self._open_timer()
-            self._poller.watch(self._timer.fd, self)
+        if self._timer is not None:
+            return
+        try:
+            timer = self._open_timer()
+        except KernelError as error:
+            if not self._is_retrying:
+                self._log("schedule.no_timer", error=error.message)
+            self._wait_for_timer()
+            return
+        self._poller.watch(timer.fd, self)
+        self._timer = timer
+        self._is_retrying = False
+        self._timers.cancel(_RETRY)
+
+    def _wait_for_timer(self) -> None:
+        self._is_retrying = True
+        self._timers.arm(_RETRY, self._monotonic() + SECOND_NS)
 
     def _close(self) -> None:
         if self._timer is not None:

@@ -63,6 +63,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "control.socket_mended": ("warning", frozenset({"path"})),
     "service.signalled": ("info", frozenset({"signal", "scope"})),
     "notify.ignored": ("warning", frozenset({"pid", "uid", "reason", "count"})),
+    "schedule.no_timer": ("error", frozenset({"error"})),
     "tracking.failed": ("error", frozenset({"error"})),
     "notify.no_main": ("warning", frozenset({"pid", "reason"})),
     "orphan.adopted": ("info", frozenset({"pid", "name"})),

@@ -1,5 +1,8 @@
 import os
 import signal
+import sys
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -8,6 +11,7 @@ from reaperd.children.reaper import Reaper
 from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.loop import Loop
 from reaperd.loop.poller import Poller
+from tests.support.daemons import daemon, service
 from tests.support.processes import call_in_process, fork_child, wait_zombie
 
 
@@ -72,3 +76,26 @@ def _one_signal_for_many(known: bool) -> list[int]:  # noqa: FBT001 - a scenario
 def test_what_a_full_batch_leaves_over_is_reaped_in_the_next_turns(known: bool) -> None:  # noqa: FBT001 - parametrized
     """Twenty deaths are one signal; the rest of them has none of its own to come, and is not forgotten."""
     assert call_in_process(_one_signal_for_many, known) == [8, 8, 4]
+
+
+# A daemon of which the first two looks for dead children fail.
+_BLIND: Final = """
+import sys
+from reaperd import daemon
+from reaperd.children.reaper import Reaper
+whole, failures = Reaper._reap_up_to, [1, 2]
+def look(self, most):
+    if failures:
+        raise OSError(failures.pop())
+    return whole(self, most)
+Reaper._reap_up_to = look
+sys.exit(daemon.main())
+"""
+
+
+def test_a_death_is_seen_though_the_first_looks_fail(tmp_path: Path) -> None:
+    """No further signal comes to say it again: the next turns look by themselves."""
+    program = (sys.executable, "-c", _BLIND)
+    with daemon(tmp_path, service("web", "true", oneshot=True), program=program) as running:
+        running.event("service.exited")
+        assert len(running.events("daemon.cannot_reap")) == 2

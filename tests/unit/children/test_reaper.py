@@ -1,4 +1,5 @@
 import signal
+import time
 
 import pytest
 
@@ -66,4 +67,20 @@ def test_no_exception_leaves_the_handler() -> None:
         reaper.failure = None
         reaper.handle(signal.SIGCHLD, None)
         assert isinstance(reaper.failure, OSError)
+    reaper.close()
+
+
+def test_a_look_that_failed_is_followed_by_another_at_once_and_then_after_a_second() -> None:
+    """A reaper that cannot look does not keep the loop busy."""
+    reaper = Broken(_no_leaf)
+    assert reaper.next_ns() is None
+    before_ns = time.monotonic_ns()
+    reaper.handle(signal.SIGCHLD, None)
+    first_ns = reaper.next_ns()
+    assert first_ns is not None
+    assert before_ns <= first_ns <= time.monotonic_ns()
+    reaper.handle(signal.SIGCHLD, None)
+    second_ns = reaper.next_ns()
+    assert second_ns is not None
+    assert second_ns >= first_ns + module.AGAIN_NS
     reaper.close()

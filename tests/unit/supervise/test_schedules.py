@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -6,11 +7,13 @@ from typing import cast
 import pytest
 
 from reaperd.config.spec import SECOND_NS, Cron, Every, Schedule, ServiceSpec
+from reaperd.errors import KernelError
 from reaperd.loop.poller import Poller
+from reaperd.loop.timers import Timers
 from reaperd.policy.words import Event, Run, ScheduleDue
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
-from reaperd.supervise.world import World
+from reaperd.supervise.world import Deadline, Pulse, World
 from tests.support.fake_wall import FakeWall, FakeWallTimer
 
 MINUTE_NS = 60 * SECOND_NS
@@ -27,8 +30,29 @@ class Stage:
         self.clock = FakeWall(NOON_NS)
         self.poller = Poller()
         self.posted: list[str] = []
-        world = cast(World, SimpleNamespace(poller=self.poller, clock=self.clock.monotonic))
-        self.schedules = Schedules(world, self._note, wall=self.clock.wall, open_timer=self.clock.open_timer)
+        self.timers: Timers[Deadline] = Timers()
+        self.said: list[str] = []
+        self.is_full = False  # the descriptor table
+        world = SimpleNamespace(
+            poller=self.poller, clock=self.clock.monotonic, timers=self.timers, log=self._say
+        )
+        self.schedules = Schedules(
+            cast(World, world), self._note, wall=self.clock.wall, open_timer=self._open_timer
+        )
+
+    def _open_timer(self) -> FakeWallTimer:
+        if self.is_full:
+            raise KernelError("timerfd_create", errno.EMFILE, what="watch the wall clock")
+        return self.clock.open_timer()
+
+    def _say(self, name: str, **_keys: object) -> None:
+        self.said.append(name)
+
+    def fire(self) -> None:
+        """Act on the poll's timeouts that are over."""
+        for what in self.timers.due(self.clock.monotonic_ns):
+            assert what == ("", Pulse.SCHEDULE)
+            self.schedules.due()
 
     def _note(self, service: Service, event: Event) -> None:
         assert event == ScheduleDue(self.clock.monotonic_ns)
@@ -206,7 +230,7 @@ def test_cancelling_what_was_never_armed_is_harmless(stage: Stage) -> None:
 
 
 def test_a_timer_that_cannot_be_read_is_replaced(stage: Stage) -> None:
-    """A broken descriptor is closed, and the next schedule that is armed has a new one for all."""
+    """A broken descriptor is closed, and within a second, or for the next schedule, there is a new one."""
     service = stage.arm("tidy", Every(HOUR_NS))
     stage.schedules.failed(stage.timer.fd)
     assert stage.clock.timers == []
@@ -224,3 +248,30 @@ def test_a_readable_descriptor_without_a_reason_does_nothing(stage: Stage) -> No
     stage.schedules.ready(stage.timer.fd, 0)
     stage.schedules.ready(stage.timer.fd, 0)
     assert stage.posted == []
+
+
+def test_without_a_descriptor_for_the_timer_jobs_come_all_the_same(stage: Stage) -> None:
+    """They stay armed, are looked at every second, and get a timer once there is one; it is said once."""
+    stage.is_full = True
+    service = stage.arm("tidy", Every(10 * SECOND_NS))
+    stage.arm("quarterly", QUARTERLY)
+    assert service.next_run_ns == NOON_NS + 10 * SECOND_NS
+    for _ in range(10):
+        stage.clock.pass_(SECOND_NS)
+        stage.fire()
+    assert (stage.posted, stage.said) == (["tidy"], ["schedule.no_timer"])
+    stage.is_full = False
+    stage.clock.set(NOON_NS + DAY_NS)
+    stage.clock.pass_(SECOND_NS)
+    stage.fire()
+    assert stage.posted == ["tidy", "quarterly"]
+    assert (len(stage.clock.timers), len(stage.timers)) == (1, 0)
+    stage.clock.pass_(9 * SECOND_NS)
+    assert stage.come() == ["tidy"]
+
+
+def test_nothing_is_tried_for_schedules_that_are_cancelled(stage: Stage) -> None:
+    """The poll has no timeout for them any more."""
+    stage.is_full = True
+    stage.schedules.cancel(stage.arm("tidy", QUARTERLY))
+    assert len(stage.timers) == 0
