@@ -174,7 +174,9 @@ class _Climb:
     def _may(self, rung: Rung) -> bool:
         if rung.method in (Method.INJECT, Method.GDB) and not self._wish.may_inject:
             self._why = "what would help next stops a thread of its parent, which has to be asked for"
-            self._hint = f"reaperd reap --parent {self._group[0].ppid} --yes: it would {rung.says}"
+            self._hint = (
+                f"reaperd reap --parent {self._group[0].ppid} --method {rung.method}: it would {rung.says}"
+            )
             return False
         if rung.method is Method.ADOPT and not self._voice.agrees(f"End {acts.what_ends_with(rung.actor)}?"):
             self._why = "ending its parent was not agreed to"
