@@ -10,11 +10,10 @@ from reaperd import __version__
 from reaperd.cli.command import Command, client, json_option, socket_option
 from reaperd.cli.render import cell, items_of, printable, put, put_json, span, stdout_screen, texts, wrapped
 from reaperd.control.client import RefusedError
-from reaperd.doctor.findings import Check, Found, Verdict, partly, yes
+from reaperd.doctor.findings import Check, Found, Verdict, no, partly, yes
 from reaperd.errors import Exit
 
 SCHEMA: Final = "reaperd.doctor/1"
-_TRACKED: Final = {"connector": "the process connector"}  # else by looks
 _STYLES: Final[Mapping[Verdict, str]] = {
     Verdict.YES: "\x1b[32m",
     Verdict.PARTLY: "\x1b[33m",
@@ -38,7 +37,7 @@ def doctor(*, as_json: bool, socket: Path | None) -> int:
     # Imported here: the help does without.
     from reaperd.doctor import machine, places  # noqa: PLC0415
 
-    checks = (*machine.CHECKS, *places.checks(socket), _daemon(socket))
+    checks = (*machine.CHECKS, *places.checks(socket), _daemon(socket), _tracking(socket))
     found = [(check, check.found()) for check in checks]
     if as_json:
         items = [_item(check, each) for check, each in found]
@@ -86,8 +85,6 @@ def _daemon(socket: Path | None) -> Check:
             return partly(f"it answers, and refuses this user: {error.message}")
         count = len(items_of(answer))
         parts = [f"version {cell(answer.get('version'))}", f"{count} service{'' if count == 1 else 's'}"]
-        if isinstance(tracking := answer.get("tracking"), dict):
-            parts.append(f"follows processes by {_TRACKED.get(str(tracking.get('source')), 'looks')}")
         parts.append(_woken(answer))
         problems = texts(answer.get("problems"))
         return partly("; ".join([*problems, ", ".join(parts)])) if problems else yes(", ".join(parts))
@@ -97,5 +94,31 @@ def _daemon(socket: Path | None) -> Check:
         "runs the services",
         "asked it for its status",
         "commands that need none work all the same; start one with: reaperd run -c FILE",
+        look,
+    )
+
+
+def _tracking(socket: Path | None) -> Check:
+    def look() -> Found:
+        told = client(socket).ask("status").get("tracking")
+        if not isinstance(told, dict):
+            return no("the daemon does not tell")
+        hears = told.get("source") == "connector"
+        how = "by the process connector" if hears else f"by looks alone: {cell(told.get('why_not'))}"
+        parts = [f"{how}; of {cell(told.get('scope'))}: {cell(told.get('processes'))} processes"]
+        if hears:
+            lag = told.get("lag")
+            late = f", the latest {lag * 1000:.1f} ms late" if isinstance(lag, float) else ""
+            parts.append(f"{cell(told.get('messages'))} messages{late}, {cell(told.get('losses'))} losses")
+        if told.get("dirty"):
+            parts.append("a look is due after a loss")
+        detail = "; ".join(parts)
+        return yes(detail) if hears and not told.get("dirty") else partly(detail)
+
+    return Check(
+        "tracking",
+        "keeps the model in step with the real processes: reaperd tree, reaperd events --kernel",
+        "asked the daemon how well it follows",
+        "reaperd tree looks for itself",
         look,
     )

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from reaperd.errors import KernelError
 from reaperd.kernel.failure import failure
+from reaperd.kernel.recvmmsg import Rooms
 
 # enum proc_cn_event
 _ACK: Final = 0
@@ -63,12 +64,13 @@ class Heard(NamedTuple):
 
     events: list[Event]  # in the order in which the kernel sent them, `MOST` at most
     is_lossy: bool  # messages were dropped since the last read
+    has_more: bool  # as many came as a read takes: there may be more
 
 
 class Connector:
     """A subscription to the machine's process events; close it."""
 
-    __slots__ = ("_buffer", "_slots", "_socket", "buffer_bytes")
+    __slots__ = ("_rooms", "_socket", "buffer_bytes")
 
     def __init__(
         self, what: int = FORK | EXEC | SID | COMM | EXIT, buffer_bytes: int = _BUFFER_BYTES
@@ -90,9 +92,7 @@ class Connector:
             )
         except OSError as error:
             raise _no("socket", error) from error
-        self._buffer = bytearray(EVENT_BYTES * MOST)
-        view = memoryview(self._buffer)
-        self._slots = [view[at : at + EVENT_BYTES] for at in range(0, len(view), EVENT_BYTES)]
+        self._rooms = Rooms(MOST, EVENT_BYTES)
         try:
             self.buffer_bytes = self._make_room(buffer_bytes)
             self._socket.bind((0, _CN_IDX_PROC))
@@ -115,24 +115,20 @@ class Connector:
         Raises:
             KernelError: the socket is broken.
         """
-        receive, slots = self._socket.recvfrom_into, self._slots
+        fd, rooms = self._socket.fileno(), self._rooms
         filled, is_lossy = 0, False
         while filled < MOST:
             try:
-                size, address = receive(slots[filled])
+                filled += rooms.receive(fd, filled)
             except BlockingIOError:
                 break
             except InterruptedError:
                 continue
             except OSError as error:
                 if error.errno != ENOBUFS:
-                    raise failure("recvfrom", error, what="read process events") from error
+                    raise failure("recvmmsg", error, what="read process events") from error
                 is_lossy = True
-                continue
-            # Only the kernel itself has port 0; a short record is none of its.
-            if address[0] == 0 and size == EVENT_BYTES:
-                filled += 1
-        return Heard(decode(memoryview(self._buffer)[: filled * EVENT_BYTES]), is_lossy)
+        return Heard(decode(rooms.of_the_kernel(filled)), is_lossy, filled == MOST)
 
     def close(self) -> None:
         """End the subscription; said too, or kernels before 6.6 would go on making messages for nobody."""
@@ -164,7 +160,7 @@ class Connector:
 
         Messages before it are dropped: whoever listens looks at everything afterwards.
         """
-        slot = self._slots[0]
+        slot = bytearray(EVENT_BYTES)
         while True:
             try:
                 size, address = self._socket.recvfrom_into(slot)

@@ -16,7 +16,7 @@ concerned, its children and its ancestors.
 from collections.abc import Iterable, Iterator
 
 from reaperd.model import sync
-from reaperd.model.changes import Change
+from reaperd.model.changes import Change, Forked
 from reaperd.model.entry import Entry
 from reaperd.model.errors import NotTrackedError
 from reaperd.model.group import ProcessGroup
@@ -169,6 +169,18 @@ class ProcessTable:
         if isinstance(child, Seen):
             self._follow(entry, seen, out)
         return tuple(out)
+
+    def came_by(self, parent: Process, pid: int) -> tuple[ProcessKey, tuple[Change, ...]]:
+        """Name a child of `parent` that has ended and been waited for by now, and say that it was forked.
+
+        It does not come into the table: `Exited` and `Reaped` are for the caller to say.
+
+        Raises:
+            NotTrackedError: the parent is not in this table.
+        """
+        seen = self.seen(parent)
+        key = self._tree.unread_key(pid)
+        return key, (Forked(key, key_of(parent), seen.pgid, seen.sid, seen.comm),)
 
     def exited(self, who: Who, status: int | None = None) -> tuple[Change, ...]:
         """Say that a process ended, with this wait status; its last thread has ended too.

@@ -101,10 +101,14 @@ class Tree:
     def _new_key(self, seen: Seen) -> ProcessKey:
         """Return the name of one who comes: not that of one who is gone, though the clock is coarse."""
         if not seen.start_time:
-            self._unread += 1
-            return ProcessKey(seen.pid, 0, self._unread - 1)
+            return self.unread_key(seen.pid)
         nth = self._gone.get((seen.pid, seen.start_time))
         return seen.key if nth is None else ProcessKey(seen.pid, seen.start_time, nth + 1)
+
+    def unread_key(self, pid: int) -> ProcessKey:
+        """Return the name of one who comes without a start time: nobody else ever bears it."""
+        self._unread += 1
+        return ProcessKey(pid, 0, self._unread - 1)
 
     # Following.
 

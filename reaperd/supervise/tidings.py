@@ -27,7 +27,7 @@ class Tidings:
         """Begin to write down, for one who asks; what was before is not known."""
         if not self._is_kept:
             self._is_kept = True
-            self._tracker.follow(self._note)
+            self._tracker.follow(self._note, passersby=True)
 
     def settle(self, *, has_followers: bool, feed: Callable[[], None]) -> None:
         """Let followers read what is new, or write nothing down where nobody follows any more."""

@@ -6,7 +6,9 @@ included. Three rules make that converge, whatever happens in between:
 1. A message older than the last look at its process says nothing new: the look showed it already.
 2. A message is a reason to look, wherever it does not say all. A fork does not say the start time, an exec
    not the name, an exit not whether the process is a zombie now or gone, nor who has its children.
-3. A process that is born and ends within one batch is not looked at: its pid may be another's already.
+3. A process that is born and ends within one batch is not looked at: its pid may be another's already. One
+   that did nothing else, and is gone by now, does not come into the table at all: it is a passer-by, of whom
+   those are told who want to know.
 
 Whoever is reaped by us, or by others whose pidfds told it, leaves the table at once, while what it did in its
 last moments may not have been heard yet. So such pids are remembered until everything has been heard that was
@@ -17,16 +19,21 @@ too, unless its pidfd says that it has been reaped: `graves`. As long as no mess
 left: a process's exit is heard before its pid is used again.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from reaperd.kernel import procconn, procfs
 from reaperd.kernel.procconn import Event
-from reaperd.model import Change, ProcessTable, Seen
+from reaperd.model import Change, Exited, ProcessKey, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
 
 Tell = Callable[[tuple[Change, ...]], None]
+Passing = tuple[ProcessKey, ProcessKey]
+
+NOBODY: Final = ProcessKey(0, 0)
 
 
 class Replay:
@@ -34,18 +41,22 @@ class Replay:
 
     Attributes:
         settled_ns: the end of the last whole look; forks before it may be of parents that it no longer saw.
+        wants_passersby: whether somebody is to be told of those who came and went unseen.
     """
 
     __slots__ = (
         "_boot_ns",
+        "_busy",
         "_forks",
         "_graves",
         "_last_exit",
         "_older_strays",
+        "_passing",
         "_strays",
         "_table",
         "_tell",
         "settled_ns",
+        "wants_passersby",
     )
 
     def __init__(self, table: ProcessTable, graves: Graves, tell: Tell) -> None:
@@ -54,10 +65,13 @@ class Replay:
         self._tell = tell
         self._forks: dict[int, int] = {}  # pid to the place of its last fork in this batch
         self._last_exit: dict[int, int] = {}
+        self._busy: set[int] = set()  # who does more in this batch than to be born and to end
+        self._passing: dict[int, Passing] = {}  # pid to its name and its parent's
         self._boot_ns = 0  # what the clock of start times is ahead of that of messages: time asleep
         self._strays: set[int] = set()
         self._older_strays: set[int] = set()
         self.settled_ns = 0
+        self.wants_passersby = False
 
     def departed(self, pid: int) -> None:
         """Note that a process has left the table, whose last forks may still be heard of."""
@@ -79,19 +93,26 @@ class Replay:
         """
         known = self._table.looked_ns
         self._survey(events)
+        passing = self._passing
         for place, event in enumerate(events):
             what, at_ns, pid = event[0], event[2], event[4]  # of most kinds: most are about strangers
             if what == procconn.FORK:
                 tid, child = event[5], event[6]
                 if tid != child:
-                    self._thread_started(child, tid, at_ns)
+                    if (looked_ns := known(child)) is not None and looked_ns < at_ns:
+                        self._tell(self._table.thread_started(child, tid))
                 elif at_ns <= self.settled_ns or known(pid) is not None or self._is_stray(pid):
-                    self._forked(pid, child, at_ns, place)
+                    self._born(pid, child, at_ns, place)
+            elif pid in passing:  # it does nothing but end
+                self._passed(pid, event[5])
             elif (looked_ns := known(pid)) is not None:
-                if what == procconn.EXIT:
-                    self._exited(event, place)
-                elif looked_ns < at_ns:
-                    self._changed(event, place)
+                self._acted(event, place, looked_ns)
+
+    def _acted(self, event: Event, place: int, looked_ns: int) -> None:
+        if event[0] == procconn.EXIT:
+            self._exited(event, place)
+        elif looked_ns < event[2]:
+            self._changed(event, place)
 
     def _changed(self, event: Event, place: int) -> None:
         what, _cpu, at_ns, tid, pid, *_ = event
@@ -116,8 +137,44 @@ class Replay:
             for place, event in enumerate(events)
             if event[0] == procconn.EXIT and event[3] == event[4]
         }
+        self._passing.clear()
+        self._busy = {event[4] for event in events if event[0] != procconn.EXIT}
+        self._busy.update(event[6] for event in events if event[0] == procconn.FORK and event[5] != event[6])
+
+    # --- passers-by ------------------------------------------------------------------------------------
+
+    def _passes(self, parent: int, pid: int, place: int) -> bool:
+        """Tell whether a newborn is a passer-by, so that the table need not know it.
+
+        It is one if it ends within this batch and does nothing else, if its parent does not end before it,
+        and if nobody has its pid any more: then its parent has waited for it, or asked not to have to.
+        """
+        ends = self._last_exit.get(pid, -1)
+        if ends < place or self._forks[pid] != place or pid in self._busy:
+            return False
+        process = self._table.get(parent)
+        if process is None or not process.is_alive or self._last_exit.get(parent, ends) < ends:
+            return False
+        if self._table.get(pid) is not None or _is_there(pid):
+            return False
+        if self.wants_passersby:
+            key, changes = self._table.came_by(process, pid)
+            self._tell(changes)
+        else:
+            key = NOBODY
+        self._passing[pid] = key, self._table.key(process)
+        return True
+
+    def _passed(self, pid: int, status: int) -> None:
+        key, parent = self._passing.pop(pid)
+        if self.wants_passersby and key is not NOBODY:
+            self._tell((Exited(key, status), Reaped(key, status, parent)))
 
     # --- one message ------------------------------------------------------------------------------------
+
+    def _born(self, parent: int, pid: int, at_ns: int, place: int) -> None:
+        if not self._passes(parent, pid, place):
+            self._forked(parent, pid, at_ns, place)
 
     def _forked(self, parent: int, pid: int, at_ns: int, place: int) -> None:
         process = self._table.get(pid)
@@ -156,11 +213,6 @@ class Replay:
         if is_reaped is None:  # no descriptor was left for it: then by the clock
             return (self._table.looked_ns(pid) or 0) >= at_ns
         return not is_reaped
-
-    def _thread_started(self, pid: int, tid: int, at_ns: int) -> None:
-        looked_ns = self._table.looked_ns(pid)
-        if looked_ns is not None and looked_ns < at_ns:
-            self._tell(self._table.thread_started(pid, tid))
 
     def _execed(self, pid: int, at_ns: int, place: int) -> None:
         seen = None if self._last_exit.get(pid, -1) > place else self._read_same(pid)
@@ -243,3 +295,14 @@ class Replay:
 def _living(seen: Seen, at_ns: int) -> Seen:
     """Return what was seen as of one who lived at `at_ns`: its end has its own message, with the status."""
     return seen._replace(state="R", num_threads=1, tids=(), at_ns=at_ns) if seen.is_zombie else seen
+
+
+def _is_there(pid: int) -> bool:
+    """Tell whether any process has this pid now, a zombie included: kill(2). Cheaper than a look."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -26,7 +26,7 @@ from typing import Final
 
 from reaperd.config.spec import SECOND_NS, Track
 from reaperd.errors import KernelError
-from reaperd.kernel.procconn import MOST, Connector
+from reaperd.kernel.procconn import Connector
 from reaperd.model import Change, Process, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
@@ -108,6 +108,7 @@ class Tracker:
 
     __slots__ = (
         "_connector",
+        "_curious",
         "_followers",
         "_has_more",
         "_is_dirty",
@@ -147,6 +148,7 @@ class Tracker:
         self._connector = connector
         self._why_not = why_not
         self._followers: list[Follower] = []
+        self._curious: list[Follower] = []  # of passers-by, too
         self._replay = Replay(self.table, self.graves, self.tell)
         self._has_more = False
         self._is_draining = False
@@ -177,13 +179,23 @@ class Tracker:
 
     # --- following --------------------------------------------------------------------------------------
 
-    def follow(self, follower: Follower) -> None:
-        """Call `follower` with what changes, in the order in which it does; it must be quick."""
+    def follow(self, follower: Follower, *, passersby: bool = False) -> None:
+        """Call `follower` with what changes, in the order in which it does; it must be quick.
+
+        With `passersby` also of processes that were gone before anybody could look, so that they never were
+        in the table; while nobody wants to know, these cost next to nothing.
+        """
         self._followers.append(follower)
+        if passersby:
+            self._curious.append(follower)
+            self._replay.wants_passersby = True
 
     def unfollow(self, follower: Follower) -> None:
         """Call `follower` no more."""
         self._followers.remove(follower)
+        if follower in self._curious:
+            self._curious.remove(follower)
+            self._replay.wants_passersby = bool(self._curious)
 
     def tell(self, changes: tuple[Change, ...]) -> None:
         """Tell everybody who follows what has changed."""
@@ -198,7 +210,7 @@ class Tracker:
     # --- hearing ----------------------------------------------------------------------------------------
 
     def hear(self) -> bool:
-        """Follow what the connector tells, up to `MOST` messages; say whether it told anything.
+        """Follow what the connector tells, as many messages as a read brings; say whether it told anything.
 
         Raises:
             KernelError: the connector is broken, or no descriptor is left to look at a process.
@@ -206,7 +218,7 @@ class Tracker:
         if self._connector is None:
             return False
         heard = self._connector.read()
-        self._has_more = len(heard.events) == MOST
+        self._has_more = heard.has_more
         if heard.is_lossy:
             self._losses += 1
             self._is_draining = True
@@ -237,7 +249,7 @@ class Tracker:
                 self._is_dirty = True
                 return
             heard = self._connector.read()
-            is_empty = len(heard.events) < MOST and not heard.is_lossy
+            is_empty = not heard.has_more and not heard.is_lossy
 
     def bury(self) -> None:
         """Let the zombies go that others have reaped."""

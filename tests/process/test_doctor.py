@@ -113,6 +113,26 @@ def test_a_running_daemon_is_found(tmp_path: Path) -> None:
         assert found["daemon"]["detail"].startswith(f"version {__version__}, 1 service")
         assert found["daemon"]["detail"].endswith("nothing wakes it up to look for zombies")
         assert f"process {running.pid} of user {os.geteuid()} listens" in found["socket"]["detail"]
+        told = running.ask("status")["tracking"]
+        hears = told["source"] == "connector"
+        how = "by the process connector" if hears else f"by looks alone: {told['why_not']}"
+        assert found["tracking"]["detail"].startswith(f"{how}; of descendants: ")
+
+
+def test_a_daemon_without_the_connector_says_so(tmp_path: Path) -> None:
+    """It is told why, and that the model follows by looks."""
+    services = 'process_connector = "no"\n' + service("web", ["sleep", "1000"])
+    with daemon(tmp_path, services) as running:
+        running.event("service.running", service="web")
+        found = items(doctor("--json", "--socket", str(tmp_path / "c.sock")))["tracking"]
+    assert found["verdict"] == "partly"
+    assert found["detail"].startswith("by looks alone: it is switched off; of descendants: 2 processes")
+
+
+def test_without_a_daemon_nobody_tracks(tmp_path: Path) -> None:
+    """And what is done instead is said."""
+    found = items(doctor("--json", "--socket", str(tmp_path / "none")))["tracking"]
+    assert (found["verdict"], found["instead"]) == ("no", "reaperd tree looks for itself")
 
 
 def test_a_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_a_failed_job_waits_for_its_next_time(tmp_path: Path) -> None:
 def test_without_schedules_there_is_no_timer_and_no_timeout(tmp_path: Path) -> None:
     """A daemon has a timer of the wall clock only while a schedule is armed, and polls without a timeout."""
     services = """
+    process_connector = "no"  # others' forks would wake it, and leave a timeout for a moment
     [service.web]
     command = "sleep 1000"
     backoff = { reset_after = "1ms" }

@@ -111,7 +111,7 @@ class Director:
         self._poll.register(tracker.graves.fd, select.POLLIN)
         if tracker.fd is not None:
             self._poll.register(tracker.fd, select.POLLIN)
-        tracker.follow(self._take)
+        tracker.follow(self._take, passersby=True)
 
     def storm(self, turns: int) -> None:
         """Follow it while it rages, end it, and compare in the calm; what is left lasts into the next one."""

@@ -21,6 +21,7 @@ from reaperd.units import parse_signal
 
 _WITHOUT_LOSS: Final = frozenset({"init", "container_name", "hostname", "labels", "annotations", "tty"})
 _TOP: Final = frozenset({"services", "version", "name"})
+_CONDITIONS: Final = frozenset({"service_started", "service_healthy", "service_completed_successfully"})
 _RESTART: Final = {
     "no": "never",
     "always": "always",
@@ -148,6 +149,11 @@ def _depend(item: Item, drafts: Mapping[str, Draft]) -> None:
     after: list[str] = []
     for name, condition, needed in names_of(item, "depends_on"):
         other = drafts.get(name)
+        if name == item.draft.where:
+            item.draft.lose(f"depends_on {name}: is the service itself")
+            continue
+        if condition not in _CONDITIONS:
+            item.draft.lose(f"depends_on {name}: condition = {condition}: service_started is taken")
         if other is None:
             item.draft.lose(f"depends_on {name}: there is no such service here")
             continue

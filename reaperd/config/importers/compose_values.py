@@ -116,7 +116,7 @@ def environment(item: Item, value: object) -> None:
     else:
         item.draft.lose("environment: is neither a table nor a list")
     for name, content in entries:
-        if not isinstance(name, str) or not name or "\0" in name:
+        if not isinstance(name, str) or not name or "\0" in name or "=" in name:
             item.draft.lose("environment: has a name that is none")
         elif name == "SERVICE" or name.startswith("REAPERD_"):
             item.draft.lose(f"environment {name}: the daemon sets that itself")
@@ -198,11 +198,11 @@ def healthcheck(item: Item, value: object) -> None:
     retries = table.get("retries", 3)
     is_number = isinstance(retries, int) and not isinstance(retries, bool) and 1 <= retries <= 1000
     failures = retries if is_number else 3
-    interval = duration(item, "interval", table) or "30s"
+    interval = _positive(item, "interval", table)
     item.draft.keys["health"] = {
         "exec": line,
         "interval": interval,
-        "timeout": duration(item, "timeout", table) or "30s",
+        "timeout": _positive(item, "timeout", table),
         "failures": failures,
         "action": "report",
     }
@@ -213,6 +213,12 @@ def healthcheck(item: Item, value: object) -> None:
         item.draft.lose(
             f"healthcheck.start_period = {start}: checks begin when it is ready; see the key ready"
         )
+
+
+def _positive(item: Item, key: str, table: Mapping[str, Any]) -> str:
+    """Return a duration of a check; of none, and of one of 0, that which there is by default."""
+    found = duration(item, key, table)
+    return found if found and parse_duration(found) > 0 else "30s"
 
 
 def _test(item: Item, test: object) -> list[str]:

@@ -83,14 +83,23 @@ def read(text: str, path: Path) -> Imported:
     everywhere = _of_all(sections.get("supervisord", {}), path, imported)
     drafts: list[tuple[int, Draft]] = []
     names = Names()
+    seen: set[str] = set()
     for title, section in sections.items():
         kind, _, name = title.partition(":")
         if kind == "program" and name:
-            drafts += _program(name, section, groups, everywhere, names, path)
+            made = _program(name, section, groups, everywhere, names, path)
+            drafts += made
+            seen |= {name} if made else set()
             if len(drafts) > MOST_SERVICES:
                 raise refuse(path, f"has too many processes; at most {MOST_SERVICES} are allowed")
         elif kind not in {"group", "supervisord", "include"}:
             imported.lose(title, _OTHERS.get(kind, "is no section that reaperd knows"))
+    for title, section in sections.items():
+        kind, _, name = title.partition(":")
+        if kind == "group":
+            _say_of_group(title, section, sections, imported)
+        elif kind == "program" and name not in seen:
+            imported.lose(title, "left out: it has no processes, as its numprocs says")
     drafts.sort(key=lambda pair: pair[0])  # reaperd starts in the order of the file what nothing holds
     imported.drafts = [draft for _, draft in drafts]
     return imported
@@ -105,6 +114,14 @@ def _groups(sections: ini.Sections) -> dict[str, str]:
             programs = [each.strip() for each in section.get("programs", "").split(",") if each.strip()]
             groups.update(dict.fromkeys(programs, name))
     return groups
+
+
+def _say_of_group(title: str, section: ini.Section, sections: ini.Sections, imported: Imported) -> None:
+    for key in section.keys() - {"programs"}:
+        imported.lose(title, f"{key} = {section[key]}")
+    for each in section.get("programs", "").split(","):
+        if each.strip() and f"program:{each.strip()}" not in sections:
+            imported.lose(title, f"programs: there is no program {each.strip()}")
 
 
 def _of_all(section: ini.Section, path: Path, imported: Imported) -> dict[str, str]:
@@ -143,7 +160,7 @@ def _program(  # noqa: PLR0913, PLR0917 - all that bears on a program
     variables["numprocs"] = count
     told_apart = any("process_num" in value for key, value in section.items() if key != "process_name")
     made = []
-    for number in range(start, start + count) if told_apart or count == 1 else [start]:
+    for number in range(start, start + count) if told_apart or count < 2 else [start]:
         variables["process_num"] = number
         program = _Program(section, Draft("", f"program:{name}"), variables)
         process = program.text("process_name") if count > 1 and told_apart else None
@@ -216,6 +233,8 @@ def _starting(program: _Program) -> None:
 
 def _ending(program: _Program) -> None:
     wanted = (program.text("autorestart") or "unexpected").strip().lower()
+    if wanted not in _YES | _NO | {"unexpected"}:
+        program.draft.lose(f"autorestart = {wanted}: is none of true, false, unexpected; unexpected is taken")
     restart = "always" if wanted in _YES else "never" if wanted in _NO else "on-failure"
     program.draft.keys["restart"] = restart
     codes = [code.strip() for code in (program.text("exitcodes") or "0").split(",") if code.strip()]

@@ -89,6 +89,9 @@ def test_services_become_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("stop_signal: NOPE", "stop_signal"),
         ("stop_grace_period: soon", "stop_grace_period"),
         ("depends_on: [nobody]", "there is no such service here"),
+        ("depends_on: [p]", "is the service itself"),
+        ("depends_on: {q: {condition: odd}}", "condition = odd"),
+        ("environment: {'A=B': 1}", "has a name that is none"),
         ("depends_on: 3", "neither a list nor a table"),
         ("environment: 3", "neither a table nor a list"),
         ("environment: {A: [1]}", "environment A: is no text"),
@@ -109,6 +112,15 @@ def test_what_is_lost_is_said(tmp_path: Path, line: str, said: str) -> None:
     )
     assert [said in each.what for each in lost] == [True], lost
     assert len(config.services) == 2
+
+
+def test_a_check_at_once_is_one_by_default(tmp_path: Path) -> None:
+    """Where compose takes 0 for its default of 30 seconds."""
+    check = "{test: [CMD, x], interval: 0s, timeout: 0s}"
+    config, lost = imported(tmp_path, f"services: {{p: {{entrypoint: [p], healthcheck: {check}}}}}\n")
+    health = config.services[0].health
+    assert health is not None
+    assert (health.interval_ns, health.timeout_ns, lost) == (30_000_000_000, 30_000_000_000, [])
 
 
 def test_an_image_without_a_command_is_left_out(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_included_files_are_read(tmp_path: Path) -> None:
         ("directory=%(ENV_NOT_SET_AT_ALL)s", "is not set here"),
         ("directory=%(nobody)s", "means nothing here"),
         ("serverurl=AUTO", "serverurl = AUTO"),
+        ("autorestart=maybe", "autorestart = maybe: is none of"),
         ("killasgroup=false", "killasgroup = false"),
     ],
 )
@@ -139,6 +140,18 @@ def test_what_is_lost_is_said(tmp_path: Path, line: str, said: str) -> None:
     assert "# not carried over: " in text
     (tmp_path / "r.toml").write_text(text)
     assert load(tmp_path / "r.toml").services
+
+
+def test_what_is_lost_of_groups_and_of_nothing_is_said(tmp_path: Path) -> None:
+    """A group's priority, a program that there is not, and one that has no processes."""
+    text = "[program:p]\ncommand=p\n[program:q]\ncommand=q\nnumprocs=0\n[group:g]\nprograms=p,r\npriority=3\n"
+    (tmp_path / "s.conf").write_text(text)
+    _, lost = import_file(tmp_path / "s.conf", None)
+    assert {(each.where, each.what.partition(" ")[0]) for each in lost} == {
+        ("program:q", "left"),
+        ("group:g", "priority"),
+        ("group:g", "programs:"),
+    }
 
 
 def test_sections_that_are_no_programs_are_said(tmp_path: Path) -> None:
