@@ -78,6 +78,8 @@ def _restarted_down(reaperd: Daemon, times: int) -> tuple[int, int, int]:
 FULL: Final = 1_100
 # One object kept of each restart would be more blocks than this within a thousand of them.
 MOST_BLOCKS: Final = 300
+# What the allocator holds differs by some hundred KiB; 128 bytes kept of each restart would be more.
+MOST_KIB: Final = 1000
 
 
 @pytest.mark.parametrize("cgroups", [True, False], ids=["cgroups", "walks"])
@@ -91,7 +93,7 @@ def test_ten_thousand_restarts_of_one_service_leave_no_trace(tmp_path: Path, cgr
         after = _restarted_down(reaperd, times - FULL)
         assert after[0] - before[0] < MOST_BLOCKS, f"blocks, descriptors and KiB: {before} became {after}"
         assert after[1] == before[1]
-        assert after[2] - before[2] < 400
+        assert after[2] - before[2] < MOST_KIB
         assert reaperd.status("web")["restarts"] >= times
 
 

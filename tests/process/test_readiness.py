@@ -266,8 +266,9 @@ def test_a_reload_of_the_configuration_ends_a_check_that_is_gone(tmp_path: Path)
 
 def test_nothing_wakes_a_daemon_whose_services_are_ready(tmp_path: Path) -> None:
     """Once all is ready no timer of a check or a helper is left, so that the poll waits for ever."""
+    alone = 'process_connector = "no"\n'  # others' forks would wake it
     text = web(["sleep", "1000"], {"exec": ["true"]}, backoff={"reset_after": "1ms"})
-    with daemon(tmp_path, text) as running:
+    with daemon(tmp_path, alone + text) as running:
         running.event("service.running")
         wait_until(lambda: is_quiet(running.pid), "a daemon that sleeps")
 
