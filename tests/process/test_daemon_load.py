@@ -46,7 +46,7 @@ def test_hundreds_of_restarts_leave_no_trace(tmp_path: Path) -> None:
         _restarted(reaperd, 200)
         reaperd.ask("stop", "web")
         after = _memory_kib(reaperd.pid), _descriptors(reaperd.pid)
-        assert after[1] == before[1]
+        assert after[1] <= before[1]  # one of the latest client's may have been there before
         assert after[0] - before[0] < 300, f"{before} KiB and descriptors became {after}"
         assert len(Path(f"/proc/{reaperd.pid}/task/{reaperd.pid}/children").read_text().split()) == 0
 
