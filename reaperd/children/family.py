@@ -44,6 +44,7 @@ _EXEC_PAUSE_S: Final = 0.0005
 Environ = Mapping[bytes, bytes]
 
 
+_MOST_LOOKS: Final = 100  # at our own children, in one turn
 _MOST_CLIMBS: Final = 4  # a parent that ends on the way hands its children to us: then climb again
 
 
@@ -117,28 +118,40 @@ class Family:
             self._run_of_number.pop(number, None)
 
     def adopt(self) -> list[tuple[Stat, str | None]]:
-        """Look for orphans that came to us; return each new one with the run that has it now."""
+        """Look for orphans that came to us; return each new one with the run that has it now.
+
+        Who ends while we look has no marker any more, and leaves us its children: so it is looked again until
+        nobody is new, or a program that hops from pid to pid would be taken for gone.
+        """
         adopted = self._settle()
-        fresh = (pid for pid in procfs.children(os.getpid()) if pid not in self._run_of)
         deadline = time.monotonic() + _EXEC_PATIENCE_S  # for all of them together
-        for stat in filter(None, map(procfs.read_stat, fresh)):
-            run_id = self._claim_new(stat, deadline)
-            self.tracker.tell(self.tracker.table.observe(look.of_stat(stat)))
-            self._add(run_id, stat.pid, (stat.sid, stat.pgid))
-            adopted.append((stat, run_id))
+        for _ in range(_MOST_LOOKS):
+            # Read before the list is: who leaves meanwhile hands over children that the list does not have.
+            is_over = not any(stat.is_leaving for stat in self._read_unsettled())
+            fresh = [pid for pid in procfs.children(os.getpid()) if pid not in self._run_of]
+            if not fresh and is_over:
+                break
+            for stat in filter(None, map(procfs.read_stat, fresh)):
+                run_id = self._claim_new(stat, deadline)
+                self.tracker.tell(self.tracker.table.observe(look.of_stat(stat)))
+                self._add(run_id, stat.pid, (stat.sid, stat.pgid))
+                adopted.append((stat, run_id))
         self._lose_vanished()
         return adopted
 
     def _settle(self) -> list[tuple[Stat, str | None]]:
         """Ask those once more who had no environment when they came; return who has a run now."""
         settled: list[tuple[Stat, str | None]] = []
-        for stat in filter(None, map(procfs.read_stat, tuple(self._unsettled))):
+        for stat in self._read_unsettled():
             run_id = self.claim(stat)
             if run_id is not None:
                 self._unsettled.discard(stat.pid)
                 self._add(run_id, stat.pid, (stat.sid, stat.pgid))
                 settled.append((stat, run_id))
         return settled
+
+    def _read_unsettled(self) -> Iterator[Stat]:
+        return filter(None, map(procfs.read_stat, tuple(self._unsettled)))
 
     def _claim_new(self, stat: Stat, deadline: float) -> str | None:
         """Return whose orphan this is; one in the middle of an exec has until `deadline` to end that."""

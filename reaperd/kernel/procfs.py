@@ -84,6 +84,11 @@ class Stat:
         return bool(self.flags & 0x200)
 
     @property
+    def is_leaving(self) -> bool:
+        """Tell whether it is on its way out and no zombie yet: its children are still its own: PF_EXITING."""
+        return bool(self.flags & 0x4) and not self.is_zombie
+
+    @property
     def was_killed(self) -> bool:
         """Tell whether a signal ended it: PF_SIGNALED; unlike `exit_code` readable by everybody."""
         return bool(self.flags & 0x400)
