@@ -22,6 +22,7 @@ def main() -> int:
         _init(skip=0)
     if sys.argv[1:2] == ["init"]:
         _init(skip=1)
+    from reaperd import lean  # noqa: F401 - before all that follows
     from reaperd.cli.main import main as command_line
 
     return command_line()

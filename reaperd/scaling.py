@@ -13,6 +13,8 @@ from reaperd.config.spec import Config
 
 @dataclass(frozen=True, slots=True)
 class _Scaled:
+    """What was asked for, and what stood in the file meanwhile."""
+
     count: int
     in_file: int  # what the file said then
 

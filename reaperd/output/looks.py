@@ -16,9 +16,9 @@ What is no UTF-8 stays as it is behind a prefix, and is written as `\xff` in JSO
 import json
 import re
 import time
-from datetime import UTC, datetime
 from typing import Final
 
+from reaperd.moments import rfc3339
 from reaperd.output.lines import Buffer
 from reaperd.output.streams import Shape
 
@@ -56,7 +56,7 @@ def json_lines(service: str | None, stream: str | None, helper: str | None = Non
     end = f', "service": {json.dumps(service)}, "stream": {json.dumps(stream)}{who}, "message": '
 
     def shape(lines: Buffer) -> bytes:
-        head = f'{{"time": "{_now()}"{end}'
+        head = f'{{"time": "{rfc3339(time.time_ns(), digits=6)}"{end}'
         data = bytes(lines[:-1])
         # All lines at once where none holds anything that is rare: four times as fast as one after the other.
         if data.isascii() and len(data.translate(None, _RARE)) == len(data):
@@ -67,8 +67,3 @@ def json_lines(service: str | None, stream: str | None, helper: str | None = Non
         return "".join(f"{head}{json.dumps(text)}}}\n" for text in texts).encode()
 
     return shape
-
-
-def _now() -> str:
-    moment = datetime.fromtimestamp(time.time(), UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
