@@ -221,18 +221,18 @@ class Daemon:
         self._log("daemon.source_closed", source=name)
 
 
-def run(path: Path, mask: frozenset[int], handled: frozenset[int]) -> int:
+def run(file: str, mask: frozenset[int], handled: frozenset[int]) -> int:
     """Run the daemon on a configuration; return its exit status.
 
     Args:
-        path: the configuration's main file.
+        file: the configuration's main file.
         mask: the signals that whoever started us had blocked.
         handled: those that we act upon, which are blocked now.
 
     Raises:
         ReaperdError: it cannot begin, for a reason that a person can mend.
     """
-    config = load(path)
+    config = load(Path(file))
     signal.pthread_sigmask(signal.SIG_BLOCK, dict(config.daemon.forward_signals))
     log = open_log(Format(config.daemon.log.format.value), config.daemon.log.level.value)
     _make_folders(config)  # before the state: where both are one directory, it has to be ours alone

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from reaperd import lean  # noqa: F401 - before all that follows
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported here: it is nearly all of the daemon, and a signal can arrive meanwhile.
         from reaperd.assembly import run  # noqa: PLC0415
 
-        return run(Path(words[0]), mask, HANDLED)
+        return run(words[0], mask, HANDLED)
     except ReaperdError as error:
         _complain(f"reaperd: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status
@@ -39,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _short(error: Exception) -> str:
     """Return what was raised, and where, in one line."""
-    import traceback  # noqa: PLC0415 - it is large, and mostly there is nothing to trace
+    # Imported here: both are large, and mostly there is nothing to tell.
+    import traceback  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
 
     where = traceback.extract_tb(error.__traceback__)[-1]
     said = " ".join(str(error).split())

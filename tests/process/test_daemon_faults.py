@@ -107,11 +107,12 @@ def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
 BROKEN: Final = """
 import sys
 from reaperd import daemon
-settle = daemon.Supervisor.settle
+from reaperd.assembly import Supervisor
+settle = Supervisor.settle
 def broken(supervisor):
     settle(supervisor)
     raise RuntimeError("a fault\\nof two lines")
-daemon.Supervisor.settle = broken
+Supervisor.settle = broken
 sys.exit(daemon.main())
 """
 
@@ -124,7 +125,7 @@ def test_a_fault_outside_the_loop_is_one_sentence_and_leaves_nobody(tmp_path: Pa
         assert {each["service"] for each in reaperd.events("service.starting")} == {"web", "deaf"}
         said = [line for line in reaperd.log.all() if not line.startswith("{")]
         assert said == [
-            "reaperd: cannot go on: RuntimeError: a fault of two lines (<string>:7)\n",
+            "reaperd: cannot go on: RuntimeError: a fault of two lines (<string>:8)\n",
             "hint: this is a fault of reaperd's own\n",
         ]
         assert not (tmp_path / "c.sock").exists()
