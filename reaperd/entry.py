@@ -6,6 +6,7 @@ command's name and its first word, and only then imports.
 
 # ruff: noqa: PLC0415 - to import late is what this file is for
 
+import gc
 import sys
 
 import reaperd
@@ -22,7 +23,7 @@ def main() -> int:
         _init(skip=0)
     if sys.argv[1:2] == ["init"]:
         _init(skip=1)
-    from reaperd import lean  # noqa: F401 - before all that follows
+    gc.disable()  # importing leaves little for it to find; the command switches it on again
     from reaperd.cli.main import main as command_line
 
     return command_line()

@@ -56,6 +56,19 @@ print(early is wave, sys.modules["wave"] is wave)
     assert printed(program) == "True True"
 
 
+def test_what_is_given_does_not_wait_for_the_module() -> None:
+    """The module is loaded by the first attribute that was not given."""
+    program = """
+import sys
+from reaperd.deferred import deferred
+with deferred("wave", open=len):
+    import wave as early
+print(early.open("abc"), "wave" in sys.modules, end=" ")
+print(early.Error is __import__("wave").Error, "wave" in sys.modules, early.open("abc"))
+"""
+    assert printed(program) == "3 False True True 3"
+
+
 @pytest.mark.parametrize("within", ["early.opne", "early.path.opne"])
 def test_what_is_not_there_is_an_attribute_error(within: str) -> None:
     """A wrong name is refused as by the module itself."""
