@@ -17,7 +17,6 @@ from reaperd import __version__
 from reaperd.announce import Announcer, Announces, Silence
 from reaperd.children.children import Children
 from reaperd.children.plan import Inheritance
-from reaperd.config.parse import load
 from reaperd.config.paths import make_folder
 from reaperd.config.spec import Cgroups, Config, Connector
 from reaperd.control.doors import Doors
@@ -221,18 +220,17 @@ class Daemon:
         self._log("daemon.source_closed", source=name)
 
 
-def run(file: str, mask: frozenset[int], handled: frozenset[int]) -> int:
+def run(config: Config, mask: frozenset[int], handled: frozenset[int]) -> int:
     """Run the daemon on a configuration; return its exit status.
 
     Args:
-        file: the configuration's main file.
+        config: what to run.
         mask: the signals that whoever started us had blocked.
         handled: those that we act upon, which are blocked now.
 
     Raises:
         ReaperdError: it cannot begin, for a reason that a person can mend.
     """
-    config = load(Path(file))
     signal.pthread_sigmask(signal.SIG_BLOCK, dict(config.daemon.forward_signals))
     log = open_log(Format(config.daemon.log.format.value), config.daemon.log.level.value)
     _make_folders(config)  # before the state: where both are one directory, it has to be ours alone

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from reaperd import lean  # noqa: F401 - before all that follows
+from reaperd.aside import Reading
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import fds
 
@@ -24,10 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _fill_standard_streams()
     words = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--"]
     try:
+        reading = Reading(words[0])
         # Imported here: it is nearly all of the daemon, and a signal can arrive meanwhile.
         from reaperd.assembly import run  # noqa: PLC0415
 
-        return run(words[0], mask, HANDLED)
+        return run(reading.result(), mask, HANDLED)
     except ReaperdError as error:
         _complain(f"reaperd: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status

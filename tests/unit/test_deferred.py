@@ -16,7 +16,7 @@ def printed(program: str) -> str:
 UNUSED = {
     *("asyncio", "ssl", "logging", "structlog", "threading"),
     *("inspect", "ast", "dis", "tokenize", "linecache", "traceback"),
-    *("ipaddress", "difflib", "shutil", "gzip", "lzma", "uuid", "pickle"),
+    *("ipaddress", "datetime", "tomllib", "difflib", "shutil", "gzip", "lzma", "uuid", "pickle"),
 }
 
 
