@@ -211,8 +211,9 @@ def _told_exit(event: MainExited) -> Emit:
 
 
 def _late(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    late = replace(run, after=After.POLICY, cause=NotReady(), as_asked=False)
-    return _stopping(late, event, spec, Emit("service.not_ready"))
+    assert isinstance(event, ReadyLate)
+    late = replace(run, after=After.POLICY, cause=NotReady(event.reason), as_asked=False)
+    return _stopping(late, event, spec, Emit("service.not_ready", (("reason", event.reason),)))
 
 
 def _check_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:

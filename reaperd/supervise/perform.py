@@ -61,7 +61,9 @@ from reaperd.supervise.zombies import Zombies
 
 _ABOUT_MAIN: Final = frozenset(
     f"service.{about}"
-    for about in ("spawned", "running", "unhealthy", "exited", "stopping", "insisting", "killing")
+    for about in (
+        *("spawned", "running", "not_ready", "unhealthy", "exited", "stopping", "insisting", "killing"),
+    )
 )
 
 Post = Callable[[Service, Event], None]
@@ -378,8 +380,6 @@ class Performer:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):
             problem, hint = spawn_problem(service.run.cause, service.spec)
             fields.update(problem=f'cannot start "{service.spec.name}": {problem}', hint=hint)
-        elif event == "service.not_ready":
-            fields = {"pid": service.latest, "reason": self._readiness.problem(service), **fields}
         elif event in _ABOUT_MAIN:
             fields = {"pid": service.latest, **fields}
         self._log(event, service=service.spec.name, **fields)
