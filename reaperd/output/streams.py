@@ -123,11 +123,15 @@ class Streams:
         self._buffer = bytearray()
 
     def add(self, stream: Stream) -> None:
-        """Read a pipe from now on; it is ours."""
+        """Read a pipe from now on; it is ours.
+
+        Raises:
+            KernelError: it cannot be watched, and remains the caller's.
+        """
+        self._poller.watch(stream.fd, self)
+        self._streams[stream.fd] = stream
         if stream.needs > len(self._buffer):
             self._buffer = bytearray(stream.needs)
-        self._streams[stream.fd] = stream
-        self._poller.watch(stream.fd, self)
 
     def of(self, owner: object) -> list[Stream]:
         """Return the streams of an owner."""

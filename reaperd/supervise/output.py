@@ -68,7 +68,7 @@ class Outputs:
         for from now on.
 
         Raises:
-            KernelError: no descriptor is left.
+            KernelError: no descriptor is left, or no more can be watched.
         """
         spec = service.spec
         ends: list[tuple[int, int]] = []
@@ -111,9 +111,15 @@ class Outputs:
         stream = self._stream(service, read_fd, number, to, helper)
         if helper is None and isinstance(service.spec.ready, LogCheck):
             stream.matcher = Matcher(service.spec.ready.pattern)
+        try:
+            self._streams.add(stream)
+        except KernelError:
+            os.close(read_fd)
+            os.close(write_fd)
+            self._let_go(stream.outlet)
+            raise
         name = stream.outlet.name
         self._users[name] = self._users.get(name, 0) + 1
-        self._streams.add(stream)
         return write_fd
 
     def _stream(
