@@ -167,11 +167,11 @@ def test_a_file_has_the_mode_and_the_owner_that_are_asked_for(tmp_path: Path) ->
         running.event("service.running", service="web")
         found = (tmp_path / "s").stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o660, 65534, 65534)
-        running.configure(text(', mode = "0600", user = "root", group = "root"'))
+        running.configure(text(', mode = "0600", user = "root", group = "7"'))
         running.ask("reload")
         running.event("service.running", nth=2, service="web")
         changed = (tmp_path / "s").stat()
-        assert (stat.S_IMODE(changed.st_mode), changed.st_uid, changed.st_gid) == (0o600, 0, 0)
+        assert (stat.S_IMODE(changed.st_mode), changed.st_uid, changed.st_gid) == (0o600, 0, 7)
         assert changed.st_ino == found.st_ino
 
 
