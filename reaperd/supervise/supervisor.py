@@ -166,7 +166,7 @@ class Supervisor:
 
     def _main_exited(self, service: Service, ended: Ended) -> None:
         # A dead child has said all it will ever say, so its report can be read to the end now.
-        self._performer.read_report(service)
+        self._performer.spawns.read_report(service)
         if self._has_successor(service):
             return
         service.main = None
