@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from reaperd.config.keys import DAEMON, SERVICE, USE
+from reaperd.config.daemon_keys import DAEMON
+from reaperd.config.keys import SERVICE, USE
 from reaperd.config.limits import LIMITS
 from reaperd.config.outputs import FILE
 from reaperd.config.table import Key

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from reaperd.config.daemon_spec import Cgroups, Log, LogFormat, LogLevel
 from reaperd.config.parse import load
 from reaperd.config.spec import (
     SECOND_NS,
-    Cgroups,
     Config,
     Cron,
     DelayCheck,
@@ -24,10 +24,7 @@ from reaperd.config.spec import (
     HealthAction,
     HttpCheck,
     Limit,
-    Log,
     LogCheck,
-    LogFormat,
-    LogLevel,
     NotifyAccess,
     NotifyCheck,
     Overlap,
