@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.daemons import daemon, service
-from tests.support.processes import ROOT, need_root, system_python, wait_until
+from tests.support.processes import ROOT, need_root, system_python, wait_readable, wait_until
 from tests.support.written import parts
 
 # Writes what a program finds itself to be, into the file that it is given.
@@ -243,6 +243,43 @@ def test_a_stop_signals_as_far_as_its_scope(tmp_path: Path, scope: str, hit: lis
         running.event("service.running")
         running.ask("stop", "web")
         assert sorted(said.read_text().split()) == hit
+
+
+@pytest.mark.parametrize(
+    ("stream", "to", "line"),
+    [
+        ("stdout", "inherit", "said"),
+        ("stdout", "prefix", "web | said"),
+        ("stdout", "json", '"stream": "stdout", "message": "said"}'),
+        ("stderr", "stdout", "said"),
+        ("stderr", "prefix", "web ! said"),
+        ("stderr", "json", '"stream": "stderr", "message": "said"}'),
+    ],
+)
+def test_an_output_alone_goes_to_the_daemons_as_is_said(
+    tmp_path: Path, stream: str, to: str, line: str
+) -> None:
+    """To its standard output, each line by itself; the other output of the service stays where it is."""
+    script = f"echo said >&{STREAMS[stream]}"
+    text = service("web", script, oneshot=True, **{stream: to})
+    with daemon(tmp_path, text, stdout=subprocess.PIPE) as running:
+        stdout = running.process.stdout
+        assert stdout is not None
+        wait_readable(stdout.fileno())
+        assert stdout.readline().decode().endswith(f"{line}\n")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_alone_goes_nowhere_where_that_is_said(tmp_path: Path, stream: str) -> None:
+    """The program has the null device there, and a place of its own for the other one."""
+    told = tmp_path / "told"
+    script = f"out=$(readlink /proc/$$/fd/1); err=$(readlink /proc/$$/fd/2); echo $out $err >{told}"
+    other = {"stdout": "stderr", "stderr": "stdout"}[stream]
+    keys = {stream: "null", other: {"file": str(tmp_path / "log")}}
+    with daemon(tmp_path, service("web", script, oneshot=True, **keys)) as running:
+        running.event("service.finished")
+        places = dict(zip(("stdout", "stderr"), told.read_text().split(), strict=True))
+        assert (places[stream], places[other].partition(":")[0]) == ("/dev/null", "pipe")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
