@@ -3,8 +3,8 @@
 Around a fork every signal is blocked: a signal that reached the child before its handlers are reset would
 be swallowed by the parent's handlers, and a child could be reaped before the parent has registered it.
 
-Masks are changed at every fork and in every turn of the loop, by the C half of `signal`: the Python half makes
-an enum member of each signal that was blocked before, which takes 90 microseconds for all of them.
+Masks are changed at every fork and in every turn of the loop, by the C half of `signal`: the Python half
+makes an enum member of each signal that was blocked before, which takes 90 microseconds for all of them.
 """
 
 import _signal  # type: ignore[import-not-found]  # it has no stub of its own
