@@ -11,7 +11,7 @@ stay as they are: what a plain user may have in large pipes is little, and beyon
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from reaperd.kernel import fds
@@ -20,8 +20,8 @@ from reaperd.output.lines import Buffer, Cutter
 from reaperd.output.matcher import Matcher
 from reaperd.output.outlet import Outlet
 
-Shape = Callable[[Buffer], bytes]
-"""Gives whole lines another look."""
+Shape = Callable[[Buffer], Iterator[bytes]]
+"""Gives whole lines another look, in one piece or in several."""
 
 _SMALL_PIPE: Final = 1 << 16  # what a pipe holds unless it is made to hold more: pipe(7)
 _LARGE_PIPE: Final = 1 << 20  # the most that anybody may make of one
@@ -89,7 +89,8 @@ class Stream:
     def _put(self, data: Buffer) -> None:
         if not data:
             return
-        dropped = self.outlet.put(data if self._shape is None else self._shape(data))
+        parts = (data,) if self._shape is None else self._shape(data)
+        dropped = sum(self.outlet.put(part) for part in parts)
         if dropped and self.dropped is not None:
             self.dropped(dropped)
 
