@@ -17,20 +17,23 @@ _CHUNK = 1 << 16
 class Reading:
     """A configuration on its way; SIGCHLD is to be blocked until it is there.
 
+    Attributes:
+        pid: of the child; 0 where there is none.
+
     Args:
         file: the main file.
     """
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._pid = 0
+        self.pid = 0
         self._fd, there = os.pipe2(os.O_CLOEXEC)
         try:
-            self._pid = os.fork()
+            self.pid = os.fork()
         except OSError:
             pass  # without a child it is read here: see `result`
         else:
-            if self._pid == 0:
+            if self.pid == 0:
                 _read(file, there)
         finally:
             os.close(there)
@@ -58,7 +61,7 @@ class Reading:
         while chunk := os.read(self._fd, _CHUNK):
             chunks.append(chunk)
         os.close(self._fd)
-        is_whole = self._pid != 0 and os.waitpid(self._pid, 0)[1] == 0
+        is_whole = self.pid != 0 and os.waitpid(self.pid, 0)[1] == 0
         return b"".join(chunks) if is_whole else b""
 
 

@@ -1,6 +1,6 @@
 """A configuration as bytes, from the process that read its files to the one that follows it.
 
-What is frozen is plain all the way down: numbers, texts, tuples, and the records and enums of `config.spec`.
+What is frozen is plain all the way down: numbers, texts, tuples, and records and enums of a few modules.
 So marshal carries it, which is part of every interpreter; pickle would cost the daemon 360 KiB. Both ends run
 the same code, on the same machine, and one is the child of the other.
 """
@@ -11,13 +11,18 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from reaperd.config import spec
+from reaperd.config import daemon_spec, listener, spec
 from reaperd.config.spec import Config
 from reaperd.errors import Problem
 
 _SCALARS: Final = (type(None), bool, int, float, str)
 _KINDS: Final[dict[str, Any]] = {  # Any: classes whose arguments are what their instances held
-    **{name: kind for name, kind in vars(spec).items() if isinstance(kind, type)},
+    **{
+        name: kind
+        for module in (spec, daemon_spec, listener)
+        for name, kind in vars(module).items()
+        if isinstance(kind, type)
+    },
     "Path": Path,
     "Problem": Problem,
 }
@@ -28,7 +33,7 @@ def pack(found: Config | tuple[Problem, ...]) -> bytes:
     """Return a configuration, or what is wrong with one, as bytes.
 
     Raises:
-        ValueError: it holds what `config.spec` has no room for.
+        ValueError: it holds what no configuration does.
     """
     return marshal.dumps(_packed(found))
 
@@ -50,7 +55,7 @@ def _packed(value: object) -> Any:  # noqa: ANN401 - what marshal takes
         return name, (value.value,)
     if isinstance(value, Path):
         return name, (str(value),)
-    if not is_dataclass(value):
+    if not is_dataclass(value) or _KINDS.get(name) is not type(value):
         raise ValueError(f"a configuration holds no {name}")
     return name, tuple(_packed(getattr(value, field.name)) for field in fields(value))
 
