@@ -137,7 +137,7 @@ def test_a_fork_that_fails_is_tried_again(tmp_path: Path) -> None:
     """EAGAIN has its own stage and its backoff; the services that run are not disturbed."""
     calls = "clone,clone3,fork,vfork"
     prefix = [need_program("strace"), "-f", "-o", "/dev/null", "-e", f"trace={calls}"]
-    prefix += ["-e", f"inject={calls}:error=EAGAIN:when=2..4"]
+    prefix += ["-e", f"inject={calls}:error=EAGAIN:when=3..5"]  # the first reads the configuration
     services = {"first": sleeper(), "web": sleeper(backoff=SOON)}
     with daemon(tmp_path, services, prefix=prefix) as reaperd:
         first = _running(reaperd, "first")
@@ -148,6 +148,16 @@ def test_a_fork_that_fails_is_tried_again(tmp_path: Path) -> None:
             reaperd.wait_for("service.backoff", service="web", failures=failures)
         _running(reaperd, "web")
         assert reaperd.main_pid("first") == first
+
+
+def test_without_a_child_the_daemon_reads_by_itself(tmp_path: Path) -> None:
+    """The configuration is there all the same, and nobody hears of it."""
+    calls = "clone,clone3,fork,vfork"
+    prefix = [need_program("strace"), "-f", "-o", "/dev/null", "-e", f"trace={calls}"]
+    prefix += ["-e", f"inject={calls}:error=EAGAIN:when=1"]
+    with daemon(tmp_path, {"web": sleeper()}, prefix=prefix) as reaperd:
+        _running(reaperd, "web")
+        assert not reaperd.events("service.spawn_failed")
 
 
 def test_a_pidfd_that_cannot_be_had_fails_the_start(tmp_path: Path) -> None:
