@@ -253,7 +253,7 @@ def _on_rung(run: Run, rung: int, event: Event, spec: ServiceSpec) -> Run:
 
 
 def _stop_in_progress(run: Run, event: Event, spec: ServiceSpec) -> Decision:
-    # The first wish for down changes what comes after, no more, unless nobody has asked yet; the second hurries.
+    # The first wish only changes what comes after, unless nobody has asked yet; the second one hurries.
     if run.rung == stop.OWN_RUNG:
         return _stop(run, event, spec)
     if run.want is Want.UP:
