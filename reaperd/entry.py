@@ -22,6 +22,10 @@ def main() -> int:
         _init(skip=0)
     if sys.argv[1:2] == ["init"]:
         _init(skip=1)
+    if sys.argv[1:2] == ["zombies"] and not {"--help", "-h"} & {*sys.argv}:
+        from reaperd.zombies import candidates
+
+        candidates.begin()
     from reaperd.cli.main import main as command_line
 
     return command_line()

@@ -10,16 +10,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from errno import EACCES, EINVAL, ENOENT, EPERM, ESRCH
+from errno import EACCES, EPERM
 from functools import cache
 from pathlib import Path
 from sys import intern
 from typing import Final
 
 from reaperd.kernel.failure import failure
+from reaperd.kernel.pids import GONE, list_pids, numbers_in
 
-# ESRCH comes from a file that was opened before its process was reaped, EINVAL from some files of a zombie.
-_GONE: Final = frozenset({ENOENT, ESRCH, EINVAL})
 _SECRET: Final = frozenset({EACCES, EPERM})
 
 _STATES: Final = {state.encode(): state for state in "RSDZTtXI"}
@@ -231,7 +230,7 @@ def read_status(pid: int, tid: int | None = None) -> dict[str, str] | None:
 
 def threads(pid: int) -> list[int]:
     """Return the thread ids of a process in ascending order; none if it is gone."""
-    return sorted(_numbers_in(f"/proc/{pid}/task"))
+    return sorted(numbers_in(f"/proc/{pid}/task"))
 
 
 def memory(pid: int) -> int | None:
@@ -310,24 +309,7 @@ def may_inspect(pid: int) -> bool:
     return True
 
 
-def may_be_zombie(pid: int) -> bool:
-    """Tell, much faster than by reading its line, that a process is no zombie; True where it may be one.
-
-    A process that can still be looked into and has a working directory has not ended: exit_fs comes first.
-    """
-    return not os.access(f"/proc/{pid}/cwd", os.F_OK)
-
-
 # --- many processes -------------------------------------------------------------------------------------
-
-
-def list_pids() -> list[int]:
-    """Return every process of this PID namespace, in ascending order.
-
-    Raises:
-        KernelError: no descriptor is left.
-    """
-    return sorted(_numbers_in("/proc"))
 
 
 def children(pid: int) -> list[int]:
@@ -407,18 +389,9 @@ def read_permitted(path: str, limit: int) -> bytes | None:
     try:
         return _read_all(path, limit)
     except OSError as error:
-        if error.errno in _GONE | _SECRET:
+        if error.errno in GONE | _SECRET:
             return None
         raise failure("read", error, what=f"look at {path}") from error
-
-
-def _numbers_in(path: str) -> list[int]:
-    try:
-        return [int(name) for name in os.listdir(path) if name.isdecimal()]  # noqa: PTH208 - ten times cheaper than paths
-    except OSError as error:
-        if error.errno in _GONE:
-            return []
-        raise failure("getdents64", error, what=f"list {path}") from error
 
 
 def _read(path: str, limit: int) -> bytes | None:
@@ -426,7 +399,7 @@ def _read(path: str, limit: int) -> bytes | None:
     try:
         return _read_all(path, limit)
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in GONE:
             return None
         raise failure("read", error, what=f"look at {path}") from error
 

@@ -4,9 +4,9 @@ A zombie has ended and waits for its parent to collect its exit status. Its memo
 command line; name, user, times and status are left. Everything may vanish between two looks: what is gone
 by the time of the second is left out.
 
-A cheap look at every process leaves few candidates: `procfs.may_be_zombie`. psutil lists the processes, and
-tells of each zombie and each parent what it knows. What it does not know (flags, exit signal, tracer, masks,
-time of death) is read from /proc.
+A cheap look at every process leaves few candidates, see candidates.py. psutil tells of each of these and of
+each parent what it knows. What it does not know (flags, exit signal, tracer, masks, time of death) is read
+from /proc, each file once.
 
 How long a zombie has been one is nowhere written. Its start bounds it from above. Where the scheduler tells
 when it last ran, that is its death; time that the machine was suspended does not count there, so it bounds
@@ -27,6 +27,7 @@ import psutil
 
 from reaperd.errors import Exit, KernelError, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.zombies import candidates
 from reaperd.zombies.cause import Cause
 from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
 from reaperd.zombies.explain import explain
@@ -100,11 +101,10 @@ def scan(only: Collection[int] | None = None) -> Scan:
     Raises:
         ScanError: /proc is missing, or hides other users' processes and nothing was found.
     """
-    pids = _visible_pids()
-    hidden = pids[0] != 1  # every PID namespace has a 1
+    lowest, candidates = _candidates(only)
+    hidden = lowest != 1  # every PID namespace has a 1
     found: list[procfs.Stat] = []
-    asked = pids if only is None else sorted(only)
-    for pid in filter(procfs.may_be_zombie, asked):
+    for pid in candidates:
         try:
             stat = procfs.read_stat(pid)
         except KernelError as error:
@@ -121,13 +121,15 @@ def scan(only: Collection[int] | None = None) -> Scan:
     return Scan(tuple(sorted(_details(found), key=lambda zombie: (zombie.ppid, zombie.pid))), not hidden)
 
 
-def _visible_pids() -> list[int]:
+def _candidates(only: Collection[int] | None) -> tuple[int, Sequence[int]]:
     try:
-        return sorted(psutil.pids())
-    except OSError as error:
-        raise ScanError(f"cannot list processes: {error.strerror}", hint="is /proc mounted?") from error
-    except IndexError as error:  # psutil looks for the lowest of none
-        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?") from error
+        found = candidates.told() or candidates.look() if only is None else candidates.look(only)
+    except KernelError as error:
+        why = os.strerror(error.errno)
+        raise ScanError(f"cannot list processes: {why}", hint="is /proc mounted?") from error
+    if found is None:
+        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?")
+    return found
 
 
 def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
@@ -151,14 +153,12 @@ class _Look:
 
     def zombie(self, stat: procfs.Stat) -> Zombie | None:
         """Return what can be told of a zombie, or None once it has been collected."""
-        seen = _seen(stat.pid)
-        if seen is None:
+        name, told = _name(stat.pid), procfs.read_status(stat.pid)
+        if name is None or told is None:
             return None
         side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat)
-        status = stat.exit_code if procfs.may_inspect(stat.pid) else None
-        told = procfs.read_status(stat.pid)
-        if told is None:
-            return None
+        # Without the right to look into it the line says 0, whatever it was.
+        status = stat.exit_code if stat.exit_code or procfs.may_inspect(stat.pid) else None
         dead_s = age_s if at_least_s is None else at_least_s
         facts = zombie_facts(stat, told, side.facts, dead_s, self._counts[stat.ppid] - 1)
         cgroup = read_cgroup(stat.pid) or side.cgroup  # version 1 forgets that of the dead
@@ -167,8 +167,8 @@ class _Look:
         return Zombie(
             pid=stat.pid,
             start_time=stat.start_time,
-            name=seen.name,
-            user=_user_name(seen.uid),
+            name=name,
+            user=_user_name(int(told["Uid"].split()[0])),
             ppid=stat.ppid,
             parent=side.parent,
             started_at=self._now - age_s,
@@ -215,26 +215,16 @@ class _Side:
     cgroup: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What psutil tells of a zombie."""
+def _name(pid: int) -> str | None:
+    """Return what psutil calls a zombie, None if there is none any more.
 
-    name: str
-    uid: int
-
-
-def _seen(pid: int) -> _Seen | None:
-    """Return what psutil tells of a zombie, None if there is none any more.
-
-    Its ppid() would look the process up once more, and its create_time() read the machine's time of start for
-    each: both are in the line that we have.
+    The rest is in the files that we read ourselves: psutil would read them once more for its uids(), its
+    ppid() and its create_time(), and for this last one the machine's time of start as well.
     """
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            if process.status() != psutil.STATUS_ZOMBIE:
-                return None
-            return _Seen(process.name(), process.uids().real)
+            return process.name() if process.status() == psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
 
@@ -250,8 +240,11 @@ def _user_name(uid: int) -> str:
 
 def _is_still_there(stat: procfs.Stat) -> bool:
     """Tell whether what was read in between was read of the same process: its pid may be another's by now."""
-    again = procfs.read_stat(stat.pid)
-    return again is not None and again.key == stat.key and again.is_zombie
+    line = procfs.read_stat_bytes(stat.pid)
+    if not line:
+        return False
+    pid, _, _, _, start_time, _, state, *_ = procfs.parse_place(line)
+    return (pid, start_time) == stat.key and state == "Z"
 
 
 def _scheduler_now_ms(processor: int) -> float | None:
