@@ -9,12 +9,11 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from errno import EACCES, EPERM
 from functools import cache
 from pathlib import Path
 from sys import intern
-from typing import Final
+from typing import Final, NamedTuple
 
 from reaperd.kernel.failure import failure
 from reaperd.kernel.pids import GONE, list_pids, numbers_in
@@ -31,8 +30,7 @@ _WORDS_BYTES: Final = 262_144  # of an environment or a command line
 _CHILDREN_BYTES: Final = 64 * 1024 * 1024  # 4,194,304 pids (pid_max at its highest) with room to spare
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """One line of /proc/PID/stat; field numbers as in proc_pid_stat(5)."""
 
     pid: int

@@ -3,7 +3,7 @@
 What tells of zombies takes as long to import as ten thousand processes take to be looked at. So the command
 line begins the look before it imports anything (`begin`), and the scan takes what has been found (`told`).
 Whoever has not begun looks for himself (`look`). Both say the same: the lowest pid that is to be seen, and
-who may be a zombie, in ascending order. Whether it is one, or has become another by now, is for the scan to see.
+who may be a zombie, in ascending order. Whether it is one, or is another by now, is for the scan to see.
 """
 
 import os
@@ -52,7 +52,7 @@ def _look_for_parent(write: int) -> None:
     found = look()
     if found is not None:
         lowest, pids = found
-        with open(write, "w", encoding="ascii") as answer:
+        with os.fdopen(write, "w") as answer:
             answer.write(" ".join(map(str, (lowest, *pids))) + "\n")
 
 
@@ -61,13 +61,17 @@ def told() -> Found | None:
     if not _begun:
         return None
     pid, read = _begun.pop()
-    with open(read, "rb") as answer:
+    with os.fdopen(read, "rb") as answer:
         line = answer.read()
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:  # SIGCHLD is ignored: it has left no zombie
-        pass
+    _collect(pid)
     if not line.endswith(b"\n"):
         return None
     lowest, *pids = map(int, line.split())
     return lowest, pids
+
+
+def _collect(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:  # SIGCHLD is ignored: it has left no zombie
+        return

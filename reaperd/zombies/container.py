@@ -5,22 +5,21 @@ Engines write the container's id, 64 hexadecimal digits, into the path; Kubernet
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from reaperd.kernel import procfs
 
-_ID: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
-_POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})")
-_NAMED: Final = re.compile(
+# Compiled, and kept, by `re` where they are first used: few machines have a container, and no run needs all.
+_ID: Final = r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])"
+_POD: Final = r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
+_NAMED: Final = (
     r"/(?:lxc(?:\.payload)?[./]|machine\.slice/machine-|machine\.slice/systemd-nspawn@)"
     r"([^/]+?)(?:\.scope|\.service)?(?:/|$)"
 )
 _BYTES: Final = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a process lives.
 
     Attributes:
@@ -41,7 +40,7 @@ def place_of(cgroup: str | None) -> Place:
     """Return what a cgroup's path tells."""
     if cgroup is None:
         return NOWHERE
-    ids, pod, named = _ID.findall(cgroup), _POD.search(cgroup), _NAMED.search(cgroup)
+    ids, pod, named = re.findall(_ID, cgroup), re.search(_POD, cgroup), re.search(_NAMED, cgroup)
     return Place(
         cgroup,
         ids[-1] if ids else named.group(1) if named else None,

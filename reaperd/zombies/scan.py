@@ -18,10 +18,9 @@ import pwd
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from errno import EACCES, EPERM
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 
@@ -42,8 +41,7 @@ class ScanError(ReaperdError):
     exit_status = Exit.USAGE  # 2, as grep(1) has it: 0 and 1 are answers
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(NamedTuple):
     """The process that should have collected a zombie."""
 
     pid: int
@@ -53,8 +51,7 @@ class Parent:
     start_time: int = 0  # clock ticks since boot; with the pid its identity
 
 
-@dataclass(frozen=True, slots=True)
-class Zombie:
+class Zombie(NamedTuple):
     """One process in state Z."""
 
     pid: int
@@ -82,8 +79,7 @@ class Zombie:
         return self.cause.name == "dead-leader"
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """What one look at the machine found."""
 
     zombies: tuple[Zombie, ...]  # by parent, then pid
@@ -206,8 +202,7 @@ class _Look:
         return self._sides[ppid]
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(NamedTuple):
     """What was read of a parent."""
 
     parent: Parent | None
