@@ -5,6 +5,7 @@ Engines write the container's id, 64 hexadecimal digits, into the path; Kubernet
 
 import os
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from reaperd.kernel import procfs
@@ -17,6 +18,7 @@ _NAMED: Final = (
     r"([^/]+?)(?:\.scope|\.service)?(?:/|$)"
 )
 _BYTES: Final = 65536
+_KNOWN: Final = 64  # cgroups that are kept in mind: zombies of one parent share theirs
 
 
 class Place(NamedTuple):
@@ -36,6 +38,7 @@ class Place(NamedTuple):
 NOWHERE: Final = Place()
 
 
+@lru_cache(_KNOWN)
 def place_of(cgroup: str | None) -> Place:
     """Return what a cgroup's path tells."""
     if cgroup is None:
@@ -50,8 +53,13 @@ def place_of(cgroup: str | None) -> Place:
 
 def read_cgroup(pid: int) -> str | None:
     """Return the path that says most about where a process lives; None where none says more than the root."""
-    data = os.fsdecode(procfs.read_permitted(f"/proc/{pid}/cgroup", _BYTES) or b"")
-    paths = [line.split(":", 2)[2] for line in data.splitlines() if line.count(":") >= 2]
-    unified = next((line[3:] for line in data.splitlines() if line.startswith("0::")), "/")
+    return _most_telling(procfs.read_permitted(f"/proc/{pid}/cgroup", _BYTES) or b"")
+
+
+@lru_cache(_KNOWN)
+def _most_telling(data: bytes) -> str | None:
+    lines = os.fsdecode(data).splitlines()
+    paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
+    unified = next((line[3:] for line in lines if line.startswith("0::")), "/")
     told = unified if unified != "/" else max(paths, key=len, default="/")
     return None if told == "/" else told
