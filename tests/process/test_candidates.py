@@ -75,7 +75,7 @@ def test_a_caller_that_ignores_sigchld_is_told_all_the_same() -> None:
 
 
 def _holds_the_pipe_alone() -> bool:
-    """Let a child look whose answer nobody reads, and wait until it has let go of all but the way to answer."""
+    """Let a child look whose answer nobody reads, and wait until it holds nothing but the pipe."""
     _read, write = os.pipe()
     os.set_blocking(write, False)
     try:
