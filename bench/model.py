@@ -21,7 +21,6 @@ import tracemalloc
 
 from reaperd.errors import KernelError
 from reaperd.kernel import prctl, procfs
-from reaperd.kernel.pids import list_pids
 from reaperd.kernel.procconn import Connector
 from reaperd.model import ProcessTable, Seen
 from reaperd.track import look
@@ -78,7 +77,7 @@ def measure_looks() -> None:
     raw, whole = [], []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        for pid in list_pids():
+        for pid in procfs.list_pids():
             procfs.read_stat_bytes(pid)
         raw.append(time.perf_counter() - begun)
         begun = time.perf_counter()

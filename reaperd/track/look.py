@@ -11,7 +11,6 @@ from typing import Final
 
 from reaperd.errors import KernelError
 from reaperd.kernel import procfs
-from reaperd.kernel.pids import list_pids
 from reaperd.kernel.procfs import PF_FORKNOEXEC, Stat
 from reaperd.model import Seen
 
@@ -40,7 +39,7 @@ def everybody() -> Iterator[Seen]:
     Raises:
         KernelError: as `read`.
     """
-    return (seen for pid in list_pids() if (seen := read(pid)) is not None)
+    return (seen for pid in procfs.list_pids() if (seen := read(pid)) is not None)
 
 
 def below(pid: int) -> Iterator[Seen]:

@@ -17,7 +17,7 @@ _NAMED: Final = (
     r"/(?:lxc(?:\.payload)?[./]|machine\.slice/machine-|machine\.slice/systemd-nspawn@)"
     r"([^/]+?)(?:\.scope|\.service)?(?:/|$)"
 )
-_BYTES: Final = 65536
+CGROUP_BYTES: Final = 65536
 _KNOWN: Final = 64  # cgroups that are kept in mind: zombies of one parent share theirs
 
 
@@ -53,11 +53,12 @@ def place_of(cgroup: str | None) -> Place:
 
 def read_cgroup(pid: int) -> str | None:
     """Return the path that says most about where a process lives; None where none says more than the root."""
-    return _most_telling(procfs.read_permitted(f"/proc/{pid}/cgroup", _BYTES) or b"")
+    return path_in(procfs.read_permitted(f"/proc/{pid}/cgroup", CGROUP_BYTES) or b"")
 
 
 @lru_cache(_KNOWN)
-def _most_telling(data: bytes) -> str | None:
+def path_in(data: bytes) -> str | None:
+    """Return the path that says most of those in a file `cgroup`; None where none says more than the root."""
     lines = os.fsdecode(data).splitlines()
     paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
     unified = next((line[3:] for line in lines if line.startswith("0::")), "/")

@@ -9,7 +9,6 @@ from signal import SIGCHLD
 from typing import Final, NamedTuple
 
 from reaperd.kernel import procfs, proctask
-from reaperd.kernel.pids import list_pids
 from reaperd.kernel.procfs import Stat
 from reaperd.kernel.proctask import Call
 
@@ -98,7 +97,7 @@ def _held_up(pid: int, status: Mapping[str, str], parent: ParentFacts | None) ->
     if parent is None or depth <= parent.depth:
         return 0
     namespace = proctask.pid_namespace(pid)
-    for other in list_pids() if namespace is not None else ():
+    for other in procfs.list_pids() if namespace is not None else ():
         words = (procfs.read_status(other) or {}).get("NSpid", "").split()
         if len(words) == depth and words[-1] == "1" and proctask.pid_namespace(other) == namespace:
             return other if proctask.wait_channel(other, other) == "zap_pid_ns_processes" else 0

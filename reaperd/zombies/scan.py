@@ -18,21 +18,21 @@ import pwd
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from errno import EACCES, EPERM
 from functools import cache
-from typing import Final, NamedTuple
+from itertools import zip_longest
+from typing import NamedTuple
 
 import psutil
 
-from reaperd.errors import Exit, KernelError, ReaperdError
+from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.kernel.failure import failure
 from reaperd.zombies import candidates
+from reaperd.zombies.candidates import Files
 from reaperd.zombies.cause import Cause
-from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
+from reaperd.zombies.container import NOWHERE, Place, path_in, place_of, read_cgroup
 from reaperd.zombies.explain import explain
 from reaperd.zombies.facts import ParentFacts, parent_facts, zombie_facts
-
-_SECRET: Final = frozenset({EACCES, EPERM})
 
 
 class ScanError(ReaperdError):
@@ -95,43 +95,38 @@ def scan(only: Collection[int] | None = None) -> Scan:
     """Look at every process, or at those only, and return the zombies among them.
 
     Raises:
-        ScanError: /proc is missing, or hides other users' processes and nothing was found.
+        ScanError: /proc is missing, or hides other users' processes and nothing was found, or no descriptor
+            is left.
     """
-    lowest, candidates = _candidates(only)
-    hidden = lowest != 1  # every PID namespace has a 1
-    found: list[procfs.Stat] = []
-    for pid in candidates:
-        try:
-            stat = procfs.read_stat(pid)
-        except KernelError as error:
-            if error.errno not in _SECRET:
-                raise
-            hidden = True
-        else:
-            found += [stat] if stat is not None and stat.is_zombie else []
+    try:
+        return _scan(only)
+    except OSError as error:
+        why = failure("read", error, what="look for zombies")
+        raise ScanError(why.message, hint=why.hint) from error
+
+
+def _scan(only: Collection[int] | None) -> Scan:
+    told = candidates.told() if only is None else None
+    told = told or candidates.look(only)
+    if told is None:
+        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?")
+    lowest, is_hidden, lines, files = told
+    found = [procfs.parse_stat(line) for line in lines]
+    hidden = is_hidden or lowest != 1  # every PID namespace has a 1
     if hidden and not found:
         raise ScanError(
             "cannot look at other users' processes: /proc hides them (hidepid)",
             hint="run as root, or as a member of the group that /proc is mounted with",
         )
-    return Scan(tuple(sorted(_details(found), key=lambda zombie: (zombie.ppid, zombie.pid))), not hidden)
+    return Scan(
+        tuple(sorted(_details(found, files), key=lambda zombie: (zombie.ppid, zombie.pid))), not hidden
+    )
 
 
-def _candidates(only: Collection[int] | None) -> tuple[int, Sequence[int]]:
-    try:
-        found = candidates.told() or candidates.look() if only is None else candidates.look(only)
-    except KernelError as error:
-        why = os.strerror(error.errno)
-        raise ScanError(f"cannot list processes: {why}", hint="is /proc mounted?") from error
-    if found is None:
-        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?")
-    return found
-
-
-def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
+def _details(found: Sequence[procfs.Stat], files: Sequence[Files]) -> Iterator[Zombie]:
     look = _Look(found)
-    for stat in found:
-        zombie = look.zombie(stat)
+    for stat, read in zip_longest(found, files):
+        zombie = look.zombie(stat, read or candidates.files_of(stat.pid))
         if zombie is not None:
             yield zombie
 
@@ -147,17 +142,19 @@ class _Look:
         self._now = time.time()
         self._now_ms: dict[int, float | None] = {}  # by processor
 
-    def zombie(self, stat: procfs.Stat) -> Zombie | None:
+    def zombie(self, stat: procfs.Stat, files: Files) -> Zombie | None:
         """Return what can be told of a zombie, or None once it has been collected."""
-        name, told = _name(stat.pid), procfs.read_status(stat.pid)
-        if name is None or told is None:
+        status_file, sched, cgroup_file = files
+        name = _name(stat.pid)
+        if name is None or not status_file:
             return None
-        side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat)
+        told = procfs.parse_status(status_file)
+        side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat, sched or b"")
         # Without the right to look into it the line says 0, whatever it was.
         status = stat.exit_code if stat.exit_code or procfs.may_inspect(stat.pid) else None
         dead_s = age_s if at_least_s is None else at_least_s
         facts = zombie_facts(stat, told, side.facts, dead_s, self._counts[stat.ppid] - 1)
-        cgroup = read_cgroup(stat.pid) or side.cgroup  # version 1 forgets that of the dead
+        cgroup = path_in(cgroup_file or b"") or side.cgroup  # version 1 forgets that of the dead
         if not _is_still_there(stat):
             return None
         return Zombie(
@@ -181,8 +178,8 @@ class _Look:
             place=place_of(cgroup),
         )
 
-    def _at_least_s(self, stat: procfs.Stat) -> float | None:
-        died_ms = procfs.last_ran_ms(stat.pid)
+    def _at_least_s(self, stat: procfs.Stat, sched: bytes) -> float | None:
+        died_ms = procfs.parse_last_ran(sched)
         if died_ms is None:
             return None
         # The zombie died by the clock of the processor it ran on last; another's may be far off by now,

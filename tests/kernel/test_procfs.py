@@ -12,7 +12,6 @@ import pytest
 
 from reaperd.errors import KernelError
 from reaperd.kernel import prctl, procfs
-from reaperd.kernel.pids import list_pids
 from tests.support.processes import (
     ROOT,
     call_in_pid_namespace,
@@ -331,7 +330,7 @@ def test_a_full_descriptor_table_is_no_process_that_is_gone() -> None:
 
 def test_we_are_among_all_processes() -> None:
     """The list is in ascending order and holds our parent and us."""
-    pids = list_pids()
+    pids = procfs.list_pids()
     assert pids == sorted(set(pids))
     assert {os.getpid(), os.getppid()} <= set(pids)
 

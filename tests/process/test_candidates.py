@@ -1,6 +1,7 @@
 """The look at who may be a zombie, by a child that begins before the command line is there."""
 
 import json
+import marshal
 import os
 import signal
 import subprocess
@@ -29,7 +30,14 @@ from tests.support.processes import (
     wait_until,
 )
 
-_WHOLE: Final = [1, [7, 9]]
+_WHOLE: Final = [1, False, [], []]
+_TOLD: Final = marshal.dumps((1, False, [], []))
+
+
+def _telling(files: candidates.Files) -> list[object]:
+    """Return what does not change from one look to the next; `sched` begins with a reading of the clock."""
+    status, sched, cgroup = files
+    return [status, procfs.parse_last_ran(sched or b""), cgroup]
 
 
 def _both() -> list[object]:
@@ -39,34 +47,47 @@ def _both() -> list[object]:
         candidates.begin()
         told = candidates.told()
         assert set(procfs.children(os.getpid())) == {zombie}, "the child has been collected"
-        return [told, candidates.look(), zombie, candidates.told()]
+        seen = candidates.look()
+        assert told is not None
+        assert seen is not None
+        (read,) = told[3]
+        is_read = [_telling(read) == _telling(candidates.files_of(zombie)), seen[3] == []]
+        stats = [list(map(procfs.parse_stat, found[2])) for found in (told, seen)]
+        return [
+            told[:2],
+            seen[:2],
+            stats[0] == stats[1],
+            stats[0][0].pid == zombie,
+            *is_read,
+            candidates.told(),
+        ]
 
 
 def test_a_child_finds_what_a_look_finds() -> None:
-    """The zombie is a candidate and nobody else is; the answer is there once."""
-    told, seen, zombie, again = call_in_pid_namespace(_both)
-    assert told == seen == [1, [zombie]]
-    assert again is None
+    """The zombie and nobody else, and besides what its files hold; the answer is there once."""
+    assert call_in_pid_namespace(_both) == [[1, False], [1, False], True, True, True, True, None]
 
 
-def _answered(text: str) -> object:
-    """Return what is understood of a child that has told `text`."""
+def _answered(size: int) -> object:
+    """Return what is understood of a child that has told so many bytes of an answer."""
     read, write = os.pipe()
-    pid = fork_child(lambda: os.write(write, text.encode()))
+    pid = fork_child(lambda: os.write(write, _TOLD[:size]))
     os.close(write)
     candidates._begun.append((pid, read))
     return candidates.told()
 
 
-@pytest.mark.parametrize(("text", "told"), [("1 7 9\n", _WHOLE), ("1 7", None), ("", None)])
-def test_an_answer_that_is_not_whole_is_none(text: str, told: object) -> None:
+@pytest.mark.parametrize(
+    ("size", "told"), [(len(_TOLD), _WHOLE), (len(_TOLD) - 1, None), (1, None), (0, None)]
+)
+def test_an_answer_that_is_not_whole_is_none(size: int, told: object) -> None:
     """Somebody ended the child in the middle: half a list would be zombies that are not told."""
-    assert call_in_process(_answered, text) == told
+    assert call_in_process(_answered, size) == told
 
 
 def _where_children_are_ignored() -> object:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    return _answered("1 7 9\n")
+    return _answered(len(_TOLD))
 
 
 def test_a_caller_that_ignores_sigchld_is_told_all_the_same() -> None:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import pytest
 
 from reaperd.kernel import procfs
-from reaperd.kernel.pids import list_pids
 from reaperd.zombies.permission import why_denied
 from tests.support.processes import (
     ROOT,
@@ -78,7 +77,7 @@ def test_a_process_with_more_capabilities() -> None:
 
 def test_a_thread_of_the_kernel() -> None:
     """Nobody may trace those."""
-    threads = [pid for pid in list_pids() if (stat := procfs.read_stat(pid)) and stat.is_kernel_thread]
+    threads = [pid for pid in procfs.list_pids() if (stat := procfs.read_stat(pid)) and stat.is_kernel_thread]
     if not threads:
         pytest.skip("no thread of the kernel can be seen here")
     assert "is a thread of the kernel" in why_denied(threads[0])[0]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from reaperd.kernel import procfs
-from reaperd.kernel.pids import list_pids
 from reaperd.model import Seen
 from tests.support import oracle_puppet as puppet
 
@@ -86,7 +85,7 @@ class Stage:
 
 def look() -> list[Seen]:
     """Return everybody in the namespace, as /proc shows them now."""
-    stats = (procfs.read_stat(pid) for pid in list_pids())
+    stats = (procfs.read_stat(pid) for pid in procfs.list_pids())
     return [_seen(stat) for stat in stats if stat is not None]
 
 
