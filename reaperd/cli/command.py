@@ -1,6 +1,7 @@
 """What the commands share: examples in their help, and the options that several of them have."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +113,29 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
         return parse_duration(value) / 1e9
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from error
+
+
+def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return a time, or how long ago, in seconds since the epoch; a callback of options."""
+    if value is None:
+        return None
+    try:
+        return _moment(value)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter('write it like "10m" or "2026-11-20T16:00:00Z"', ctx, param) from error
+
+
+def _moment(text: str) -> float:
+    """Return the time that `text` means: a duration before now, or a time, local where it has no zone."""
+    from datetime import UTC, datetime  # noqa: PLC0415  # only where an option is used
+
+    from reaperd.units import parse_duration  # noqa: PLC0415  # the same
+
+    try:
+        found = time.time() - parse_duration(text) / 1e9
+    except ValueError:
+        found = datetime.fromisoformat(text).timestamp()
+    return datetime.fromtimestamp(found, UTC).timestamp()  # or it is beyond all calendars
 
 
 _TIMEOUT: Final = click.option(
