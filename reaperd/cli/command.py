@@ -15,7 +15,8 @@ from reaperd.errors import ReaperdError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from reaperd.control.client import Client, Tcp
+    from reaperd.control.client import Client
+    from reaperd.control.place import Tcp
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -64,7 +65,7 @@ class _PlaceType(click.ParamType[Path | None]):
         if not isinstance(value, str) or not value.startswith("tcp://"):
             return Path(str(value))
         # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
-        from reaperd.control.client import tcp_place  # noqa: PLC0415
+        from reaperd.control.place import tcp_place  # noqa: PLC0415
 
         try:
             place = tcp_place(value)
@@ -175,7 +176,8 @@ def client(socket: Path | None, timeout_s: float | None = None) -> "Client":
         ReaperdError: there is no place where one could safely be.
     """
     # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
-    from reaperd.control.client import TIMEOUT_S, Client, read_token  # noqa: PLC0415
+    from reaperd.control.client import TIMEOUT_S, Client  # noqa: PLC0415
+    from reaperd.control.place import read_token  # noqa: PLC0415
 
     patience_s = TIMEOUT_S if timeout_s is None else timeout_s
     context = click.get_current_context(silent=True)  # none where a shell completes

@@ -26,7 +26,7 @@ from typing import Final
 import h11
 
 from reaperd.control.access import Access
-from reaperd.control.routes import Request, resolve
+from reaperd.control.requests import Request, resolve
 from reaperd.control.words import Answer, Ask, Caller, Feed, Remote, refusal
 from reaperd.loop.poller import READ, WRITE
 

@@ -497,7 +497,7 @@ def test_an_idle_server_holds_no_http() -> None:
         "path = pathlib.Path(tempfile.mkdtemp()) / 's'\n"
         "Server(listen(path), Poller(), object(), time.monotonic_ns)\n"
         "path.unlink(); path.parent.rmdir()\n"
-        "print(sorted({'h11', 'json', 'reaperd.control.routes'} & set(sys.modules)))"
+        "print(sorted({'h11', 'json', 'reaperd.control.requests'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=unmeasured(os.environ))
