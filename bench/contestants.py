@@ -75,7 +75,11 @@ class FloorInC(Contestant):
 
     def command(self) -> list[str]:
         """Return its command."""
-        return [str(self.program.with_name("floor")), str(self.count), *map(str, (self.program, self.fifo, self.socket))]
+        return [
+            str(self.program.with_name("floor")),
+            str(self.count),
+            *map(str, (self.program, self.fifo, self.socket)),
+        ]
 
     def status(self) -> list[str]:
         """Return the command that shows all services."""
@@ -153,19 +157,19 @@ class Supervisord(Contestant):
 
     def prepare(self) -> None:
         """Write its configuration."""
-        parts = [
-            f"[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\nminfds=16000\n"
+        head = (
+            "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\nminfds=16000\n"
             f"pidfile={self.folder}/pid\nchildlogdir={self.folder}\n[unix_http_server]\nfile={self.socket}\n"
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = "
             "supervisor.rpcinterface:make_main_rpcinterface\n"
             f"[supervisorctl]\nserverurl=unix://{self.socket}\n"
-        ]
-        parts += [
+        )
+        parts = [
             f"[program:s{number}]\ncommand={shlex.join(self.words(number))}\nautorestart=true\n"
             "stdout_logfile=NONE\nstderr_logfile=NONE\n"
             for number in range(self.count)
         ]
-        (self.folder / "supervisord.conf").write_text("".join(parts))
+        (self.folder / "supervisord.conf").write_text(head + "".join(parts))
 
     def command(self) -> list[str]:
         """Return its command."""
@@ -181,8 +185,8 @@ class Supervisord(Contestant):
         begun = time.perf_counter()
         with socket.socket(socket.AF_UNIX) as server:
             server.connect(str(self.socket))
-            head = f"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: {len(request)}"
-            server.sendall(f"{head}\r\n\r\n".encode() + request)
+            head = f"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(request)}"
+            server.sendall(f"{head}\r\nContent-Type: text/xml\r\n\r\n".encode() + request)
             answer = http.client.HTTPResponse(server)
             answer.begin()
             text = answer.read()
@@ -215,15 +219,13 @@ class Circus(Contestant):
 
     def prepare(self) -> None:
         """Write its configuration."""
+        endpoints = f"endpoint = ipc://{self.socket}\npubsub_endpoint = ipc://{self.folder}/events\n"
         parts = [
-            f"[circus]\nendpoint = ipc://{self.socket}\npubsub_endpoint = ipc://{self.folder}/events\n"
-            "statsd = false\n"
-        ]
-        parts += [
             f"[watcher:s{number}]\ncmd = {shlex.join(self.words(number))}\ncopy_env = true\n"
             for number in range(self.count)
         ]
-        (self.folder / "circus.ini").write_text("".join(parts))
+        text = f"[circus]\n{endpoints}statsd = false\n" + "".join(parts)
+        (self.folder / "circus.ini").write_text(text)
 
     def command(self) -> list[str]:
         """Return its command."""
@@ -231,7 +233,12 @@ class Circus(Contestant):
 
     def status(self) -> list[str]:
         """Return the command that shows all services."""
-        return [str(peers.PROGRAMS["circus"].with_name("circusctl")), "--endpoint", f"ipc://{self.socket}", "status"]
+        return [
+            str(peers.PROGRAMS["circus"].with_name("circusctl")),
+            "--endpoint",
+            f"ipc://{self.socket}",
+            "status",
+        ]
 
     def ask(self, times: int) -> list[float]:
         """Return how long each of so many answers takes, in seconds."""

@@ -1,5 +1,5 @@
-# ruff: noqa: INP001, T201 - a program that stands alone
-"""The floor in Python: what floor.c does, under `python3 -I -S`, by os.fork with masked signals or posix_spawn.
+# ruff: noqa: INP001 - a program that stands alone
+"""The floor in Python: what floor.c does, under `python3 -I -S`, by posix_spawn or os.fork.
 
 Usage: floor.py fork|spawn NUMBER PROGRAM FIFO SOCKET
        floor.py status SOCKET
@@ -56,7 +56,7 @@ def run(start: Callable[[list[str]], int], count: int, program: str, fifo: str, 
     while running:
         for fd, _ in poll.poll():
             if fd == listener.fileno():
-                client = _socket.socket(fileno=listener._accept()[0])
+                client = _socket.socket(fileno=listener._accept()[0])  # noqa: SLF001 - what socket calls
                 client.sendall("".join(f"s{each} running {pid}\n" for pid, each in running.items()).encode())
                 client.close()
             elif _signal.SIGTERM in os.read(waking, 4096):

@@ -112,7 +112,6 @@ class Running:
         self.wait()
 
 
-
 def measure_start(init: list[str], cmd: str) -> Sample:
     """Return start, wall and exit times of one short life."""
     running = Running([*init, cmd])

@@ -19,7 +19,7 @@ from tables import Sample
 
 WITHIN_S = 120.0
 SETTLED_S = 1.3  # s6 and runit wait for a second before they start again what lived for less than one
-APART_S = 0.02  # between two crashes: longer than it takes most to start again, far shorter than it takes some
+APART_S = 0.02  # between two crashes: longer than most take, far shorter than some
 _LOOK_S = 0.002
 MIB = 1 << 20
 
@@ -35,7 +35,6 @@ class Life:
 
     def __init__(self, contestant: Contestant) -> None:
         self.contestant = contestant
-        contestant.folder.mkdir()
         os.mkfifo(contestant.fifo)
         contestant.prepare()
         self._fifo = os.open(contestant.fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -89,8 +88,17 @@ class Life:
             ahead += [child for child in map(int, below) if child not in services]
         return found
 
+    def spent(self) -> tuple[int, int]:
+        """Return the supervisors' processor time in nanoseconds and how often they gave it up: proc(5)."""
+        time_ns = switches = 0
+        for pid in self.supervisors():
+            time_ns += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+            text = Path(f"/proc/{pid}/status").read_text()
+            switches += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+        return time_ns, switches
+
     def end(self) -> tuple[int, int]:
-        """Tell the daemon to end; return when the last service and when the daemon had gone, in nanoseconds."""
+        """Tell the daemon to end; return how long the last service and it took, in nanoseconds."""
         begun_ns = time.monotonic_ns()
         self.daemon.send_signal(signal.Signals[f"SIG{self.contestant.signal}"])
         poll = select.poll()
@@ -133,6 +141,7 @@ def measure(contestant: Contestant, crashes: int, answers: int) -> Sample:
     try:
         found: Sample = {"start": _last(life.started(count), life.begun_ns)}
         time.sleep(SETTLED_S)
+        found["start_cpu"] = life.spent()[0] / 1e6
         found |= memory(life.supervisors())
         found |= _answers(contestant, answers)
         begun = {}
@@ -141,11 +150,15 @@ def measure(contestant: Contestant, crashes: int, answers: int) -> Sample:
             time.sleep(APART_S)
         back = life.started(len(begun))
         each = sorted((back[number][1] - begun[number]) / 1e6 for number in begun)
-        found |= {"crash": statistics.median(each), "crash99": each[min(len(each) * 99 // 100, len(each) - 1)]}
+        found |= {
+            "crash": statistics.median(each),
+            "crash99": each[(len(each) - 1) * 99 // 100],
+        }
         time.sleep(SETTLED_S)
-        begun_ns = life.kill(numbers)
+        spent_ns, begun_ns = life.spent()[0], life.kill(numbers)
         found["mass"] = _last(life.started(count), begun_ns)
         time.sleep(SETTLED_S)
+        found["mass_cpu"] = (life.spent()[0] - spent_ns) / 1e6
         services_ns, daemon_ns = life.end()
         return found | {"stop": services_ns / 1e6, "gone": daemon_ns / 1e6}
     finally:
@@ -186,9 +199,9 @@ def idle(contestants: list[Contestant], settle_s: float, seconds: float) -> dict
             lives.append(Life(contestant))
             lives[-1].started(contestant.count)
         time.sleep(settle_s)
-        before = [_spent(life.supervisors()) for life in lives]
+        before = [life.spent() for life in lives]
         time.sleep(seconds)
-        after = [_spent(life.supervisors()) for life in lives]
+        after = [life.spent() for life in lives]
         for life in lives:
             life.end()
     finally:
@@ -198,13 +211,3 @@ def idle(contestants: list[Contestant], settle_s: float, seconds: float) -> dict
         one.name: {"idle_cpu": (late[0] - early[0]) / 1e6, "idle_switches": float(late[1] - early[1])}
         for one, early, late in zip(contestants, before, after, strict=True)
     }
-
-
-def _spent(pids: list[int]) -> tuple[int, int]:
-    """Return processor time in nanoseconds and how often the processes gave the processor up: proc(5)."""
-    time_ns = switches = 0
-    for pid in pids:
-        time_ns += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-        text = Path(f"/proc/{pid}/status").read_text()
-        switches += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-    return time_ns, switches

@@ -1,9 +1,9 @@
 # ruff: noqa: INP001, T201 - a program that stands alone and prints what it did
 """Install the supervisors that reaperd is measured beside.
 
-supervisord and circus come by pip into a virtual environment of their own, bench/peers; s6 and runit are Debian's
-packages, for s6 knows its parts by absolute paths. Neither package starts anything. What cannot be had is named
-in the tables, with the reason.
+supervisord and circus come by pip into a virtual environment of their own, bench/peers; s6 and runit are
+Debian's packages, for s6 knows its parts by absolute paths. Neither of them starts anything. What cannot
+be had is named in the tables, with the reason.
 
 Usage: bench/peers.py
 """

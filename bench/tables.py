@@ -54,7 +54,7 @@ def _ratio(value: float | None, least: float) -> float | None:
 
 @dataclass(frozen=True)
 class Target:
-    """At most `factor` times the best of `whom`, and `plus`; nobody of those there is to be compared with: `plus`."""
+    """At most `factor` times the best of `whom`, and `plus`; where `whom` is empty, `plus` alone."""
 
     key: str
     who: str
@@ -63,10 +63,9 @@ class Target:
     plus: float = 0.0
 
 
-def judge(table: Table, rows: Iterable[Row], targets: Iterable[Target], within: float = 1.0) -> int:
-    """Print each target with met or missed; return how many are missed by more than a factor of `within`."""
+def judge(table: Table, rows: Iterable[Row], targets: Iterable[Target]) -> None:
+    """Print each target with met or missed."""
     titles = {key: title for key, title, _ in rows}
-    lost = 0
     for target in targets:
         there = [table[name][target.key] for name in target.whom if target.key in table.get(name, {})]
         if target.key not in table.get(target.who, {}) or (target.whom and not there):
@@ -74,6 +73,4 @@ def judge(table: Table, rows: Iterable[Row], targets: Iterable[Target], within: 
         value = table[target.who][target.key]
         limit = min(there, default=0.0) * target.factor + target.plus
         met = "met   " if value <= limit else "MISSED"
-        lost += value > limit * within
         print(f"{met} {target.who}: {titles[target.key]}: {value:.2f}, at most {limit:.2f} is asked for")
-    return lost
