@@ -47,8 +47,8 @@ def _supervisors(count: int, rounds: int) -> Section:
     return Section(
         f"Supervisors, {count} service{'s' if count > 1 else ''}",
         "A tiny C program is run so many times, by each supervisor and by floors that do nothing else, in "
-        "turns. Under each figure stands its ratio to the fork floor: fifty lines of Python that fork as reaperd"
-        " must. Times are those that the services take at their first instruction.",
+        "turns. Under each figure stands its ratio to the fork floor: fifty lines of Python that fork as"
+        " reaperd must. Times are those that the services take at their first instruction.",
         (*words, "--rounds", str(rounds), "--json", table),
         quick,
     )
