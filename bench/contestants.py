@@ -302,8 +302,5 @@ class Runit(ByFolders):
 
 FLOORS: tuple[type[Contestant], ...] = (FloorInC, SpawnFloor, ForkFloor)
 PEERS: tuple[type[Contestant], ...] = (Runit, S6, Supervisord, Circus)
-
-
-def contestants(missing: dict[str, str]) -> list[type[Contestant]]:
-    """Return all that can be measured."""
-    return [*FLOORS, Reaperd, *(each for each in PEERS if each.name not in missing)]
+ALL: tuple[type[Contestant], ...] = (*FLOORS, Reaperd, *PEERS)
+NAMES = [kind.name for kind in ALL]

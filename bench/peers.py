@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 VENV = Path(__file__).resolve().parent / "peers"
@@ -24,10 +25,11 @@ PROGRAMS = {
 BY_PIP = {"supervisord": "supervisor==4.3.0", "circus": "circus==0.19.0"}  # the others by apt
 
 
-def missing() -> dict[str, str]:
-    """Fetch whatever is not there yet; return why each of those that cannot be had cannot."""
+def missing(names: Iterable[str] = tuple(PROGRAMS)) -> dict[str, str]:
+    """Fetch those that are not there yet; return why each of those that cannot be had cannot."""
     found = {}
-    for name, program in PROGRAMS.items():
+    for name in PROGRAMS.keys() & set(names):
+        program = PROGRAMS[name]
         if not program.exists():
             why = _by_pip(BY_PIP[name]) if name in BY_PIP else _by_apt(name)
             if why or not program.exists():

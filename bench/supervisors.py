@@ -5,13 +5,14 @@ Each round, each contestant lives one life (lives.py), so that what else the mac
 figures are medians of rounds, and targets are ratios within the run. Who cannot be had is named. Needs a C
 compiler, and for the peers pip and apt-get.
 
-Usage: bench/supervisors.py [--services N] [--rounds N] [--idle SECONDS] [--floors] [--json FILE]
+Usage: bench/supervisors.py [--services N] [--rounds N] [--idle SECONDS] [--only NAMES] [--json FILE]
 """
 
 import argparse
 import json
 import os
 import py_compile
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import lives
 import peers
-from contestants import FLOORS, PEERS, Contestant, Reaperd, contestants
+from contestants import ALL, NAMES, PEERS, Contestant, Reaperd
 from tables import Row, Sample, Table, Target, judge, merge, rounds, show
 
 from reaperd.kernel import prctl
@@ -82,11 +83,13 @@ def main() -> int:
     parser.add_argument("--crashes", type=int, default=100, help="how many services are killed one by one")
     parser.add_argument("--answers", type=int, default=20, help="how often status is asked for")
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="0 to leave it out")
-    parser.add_argument("--floors", action="store_true", help="beside the floors alone")
+    parser.add_argument("--only", help="contestants, with commas; without it all that can be had")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there, too")
     options = parser.parse_args()
-    missing = {} if options.floors else peers.missing()
-    chosen: list[type[Contestant]] = [*FLOORS, Reaperd] if options.floors else contestants(missing)
+    only = options.only.split(",") if options.only else NAMES
+    missing = peers.missing(only)
+    chosen = [kind for kind in ALL if kind.name in only and kind.name not in missing]
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # ending whoever runs
     prctl.set_child_subreaper(True)  # whoever outlives its supervisor comes to us
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -96,6 +99,7 @@ def main() -> int:
             return kind(Path(tempfile.mkdtemp(dir=folder)), options.services, program)
 
         def live(kind: type[Contestant]) -> Sample:
+            print(".", end="", file=sys.stderr, flush=True)
             return lives.measure(new(kind), options.crashes, options.answers)
 
         who = {kind.name: kind for kind in chosen}
