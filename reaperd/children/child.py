@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import resource
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -145,7 +144,7 @@ def _exec(plan: Plan, _hands: Hands) -> NoReturn:
     """Try each candidate as execvp(3) does: EACCES is remembered, a missing file is passed over."""
     for name in plan.own_pid:
         plan.environment[name] = b"%d" % os.getpid()  # the child's copy
-    signal.pthread_sigmask(signal.SIG_SETMASK, plan.mask)
+    signals.restore(plan.mask)
     denied: OSError | None = None
     missing: OSError | None = None
     for path in plan.candidates:

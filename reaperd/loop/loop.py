@@ -9,12 +9,12 @@ control), then decide and perform until quiet. No part can end the loop: what it
 with the part's name and the turn goes on.
 """
 
-import signal
 import traceback
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, Protocol
 
+from reaperd.kernel import signals
 from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.poller import Phase, Poller, Watch
 
@@ -101,11 +101,11 @@ class Loop:
         self._guarded("settle", self._parts.settle)
 
     def _wait(self, timeout_ns: int | None) -> list[tuple[int, int]]:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handled)
+        signals.unblock(self._handled)
         try:
             return self._poller.poll(timeout_ns)
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
+            signals.block(self._handled)
 
     def _serve(self, ready: list[tuple[int, int, Watch]], phases: Collection[Phase]) -> None:
         for fd, events, watch in ready:
