@@ -71,6 +71,12 @@ SECTIONS = {
         ("init.py",),
         ("init.py", "--rounds", "5", "--storms", "1", "--idle", "3"),
     ),
+    "output": Section(
+        "Output",
+        "What becomes of what services write, beside cat, a C program that does only that, and supervisord.",
+        ("output.py", "--peers", str(HERE / "peers")),
+        ("output.py", "--peers", str(HERE / "peers"), "--quick"),
+    ),
     "zombies": Section(
         "Zombies",
         "`reaperd zombies` beside ps, where there are thousands of processes.",

@@ -7,27 +7,27 @@ before each stop, and ask of a new one, in this order
 
 1. its cgroup, where runs have one: see `leaves`;
 2. its known chain of parents: a walk has seen it below a run before;
-3. its session or process group: those of a run's main process, or of an orphan that the run already has;
-4. the marker in its environment, which every run's main process is given.
+3. the tag among its limits, which a run's main process is given and hands on: see `tags`;
+4. the marker in its environment, for who has set all his limits anew;
+5. its session or process group: those of a run's main process, or of an orphan that the run already has.
 
 Whoever answers to none of these is unclaimed: listed, and ended at shutdown. The number of a session can
-outlive our knowledge of its members and be used again, so a readable marker that names another living run
-overrules 3.
+outlive our knowledge of its members and be used again, so it is asked for last.
 
-In the middle of an exec a process has no environment that could be read, for as long as that takes (under
-load many milliseconds). So whoever seems to have none at all is waited for a moment, and asked again at each
-later look: a stray taken for a stranger would outlive the stop of its service.
+One look is enough to tell that a run's tree is empty. Whoever ends hands its children over before it can be
+reaped, and we reap nobody while we look: so all of the run is among our children, living or dead, or below
+them. A zombie, too, still carries its tag.
 """
 
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from reaperd.children.plan import MARKER
+from reaperd.children.tags import tag_for, tag_of
 from reaperd.kernel import procfs
 from reaperd.kernel.procfs import Stat
 from reaperd.model import Change, Forked, Process
@@ -36,15 +36,6 @@ from reaperd.track.tracker import Tracker
 
 GONE: Final = frozenset("ZX")  # ended: nothing to signal, and its own parent's to reap until that ends
 
-# How long a look waits for new orphans in the middle of an exec before it goes on without their markers.
-_EXEC_PATIENCE_S: Final = 0.1
-_EXEC_PAUSE_S: Final = 0.0005
-
-
-Environ = Mapping[bytes, bytes]
-
-
-_MOST_LOOKS: Final = 100  # at our own children, in one turn
 _MOST_CLIMBS: Final = 4  # a parent that ends on the way hands its children to us: then climb again
 
 
@@ -70,7 +61,7 @@ class Family:
         tracker: keeps the model in step; what is observed here is told there.
     """
 
-    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "_unsettled", "tracker")
+    __slots__ = ("_kin", "_leaf_run_of", "_run_of", "_run_of_number", "_run_of_tag", "tracker")
 
     def __init__(self, leaf_run_of: Callable[[int], str | None], tracker: Tracker) -> None:
         self.tracker = tracker
@@ -79,7 +70,7 @@ class Family:
         self._kin: dict[str, _Kin] = {}
         self._run_of: dict[int, str | None] = {}
         self._run_of_number: dict[int, str] = {}
-        self._unsettled: set[int] = set()  # unclaimed orphans that had no environment to read
+        self._run_of_tag: dict[int, str] = {}
 
     def born(self, run_id: str, pid: int) -> None:
         """Note the main process of a new run; it leads the session and group of its own pid.
@@ -90,6 +81,7 @@ class Family:
         table = self.tracker.table
         child = look.read(pid)  # with its start time: an earlier one with this pid may not be known as gone
         self._kin[run_id] = _Kin()
+        self._run_of_tag[tag_for(run_id)] = run_id
         self.tracker.tell(table.forked(table.home, pid if child is None else child))
         self.tracker.tell(table.session_changed(pid, pid))
         self._add(run_id, pid, (pid, pid))
@@ -105,7 +97,6 @@ class Family:
         """Forget a child that is gone; return the run it belonged to, if any."""
         self.tracker.tell(self.tracker.table.reaped(pid, status))
         run_id = self._run_of.pop(pid, None)
-        self._unsettled.discard(pid)
         kin = None if run_id is None else self._kin.get(run_id)
         if kin is not None and pid in kin.children:
             self._release(kin, kin.children.pop(pid))
@@ -114,56 +105,23 @@ class Family:
     def ended(self, run_id: str) -> None:
         """Forget a run whose tree is empty."""
         kin = self._kin.pop(run_id, None)
-        for number in kin.numbers if kin else ():
+        if kin is None:
+            return
+        del self._run_of_tag[tag_for(run_id)]
+        for number in kin.numbers:
             self._run_of_number.pop(number, None)
 
     def adopt(self) -> list[tuple[Stat, str | None]]:
-        """Look for orphans that came to us; return each new one with the run that has it now.
-
-        Who ends while we look has no marker any more, and leaves us its children: so it is looked again until
-        nobody is new, or a program that hops from pid to pid would be taken for gone.
-        """
-        adopted = self._settle()
-        deadline = time.monotonic() + _EXEC_PATIENCE_S  # for all of them together
-        for _ in range(_MOST_LOOKS):
-            # Read before the list is: who leaves meanwhile hands over children that the list does not have.
-            is_over = not any(stat.is_leaving for stat in self._read_unsettled())
-            fresh = [pid for pid in procfs.children(os.getpid()) if pid not in self._run_of]
-            if not fresh and is_over:
-                break
-            for stat in filter(None, map(procfs.read_stat, fresh)):
-                run_id = self._claim_new(stat, deadline)
-                self.tracker.tell(self.tracker.table.observe(look.of_stat(stat)))
-                self._add(run_id, stat.pid, (stat.sid, stat.pgid))
-                adopted.append((stat, run_id))
+        """Look for orphans that came to us; return each new one with the run that has it now."""
+        adopted: list[tuple[Stat, str | None]] = []
+        fresh = [pid for pid in procfs.children(os.getpid()) if pid not in self._run_of]
+        for stat in filter(None, map(procfs.read_stat, fresh)):
+            run_id = self.claim(stat)
+            self.tracker.tell(self.tracker.table.observe(look.of_stat(stat)))
+            self._add(run_id, stat.pid, (stat.sid, stat.pgid))
+            adopted.append((stat, run_id))
         self._lose_vanished()
         return adopted
-
-    def _settle(self) -> list[tuple[Stat, str | None]]:
-        """Ask those once more who had no environment when they came; return who has a run now."""
-        settled: list[tuple[Stat, str | None]] = []
-        for stat in self._read_unsettled():
-            run_id = self.claim(stat)
-            if run_id is not None:
-                self._unsettled.discard(stat.pid)
-                self._add(run_id, stat.pid, (stat.sid, stat.pgid))
-                settled.append((stat, run_id))
-        return settled
-
-    def _read_unsettled(self) -> Iterator[Stat]:
-        return filter(None, map(procfs.read_stat, tuple(self._unsettled)))
-
-    def _claim_new(self, stat: Stat, deadline: float) -> str | None:
-        """Return whose orphan this is; one in the middle of an exec has until `deadline` to end that."""
-        while True:
-            environ = procfs.read_environ(stat.pid)
-            run_id = self._claim_by(stat, environ)
-            if run_id is not None or environ != {}:  # it may not be looked into, or is somebody else's
-                return run_id
-            if time.monotonic() > deadline or not _may_be_in_exec(stat.pid):
-                self._unsettled.add(stat.pid)
-                return None
-            time.sleep(_EXEC_PAUSE_S)
 
     def _lose_vanished(self) -> None:
         """Let the model forget descendants that it gave to us and whose own parents had reaped them."""
@@ -175,17 +133,14 @@ class Family:
                 self.tracker.tell(table.observe(seen) if is_there and seen else table.reaped(process.pid))
 
     def claim(self, stat: Stat) -> str | None:
-        """Return whose orphan this is, if its marker can be read or anything else is known of it."""
-        return self._claim_by(stat, procfs.read_environ(stat.pid))
-
-    def _claim_by(self, stat: Stat, environ: Environ | None) -> str | None:
+        """Return whose orphan this is, a zombie or not, by all that is known of it."""
         by_leaf = self._leaf_run_of(stat.pid)
         if by_leaf in self._kin:
             return by_leaf
-        return self._by_chain(stat) or self._by_marker(environ) or self._by_number(stat)
+        return self._by_chain(stat) or self._by_tag(stat) or self._by_marker(stat) or self._by_number(stat)
 
     def claim_dead(self, stat: Stat) -> str | None:
-        """Return whose orphan this was that has been reaped: there is no marker to read any more."""
+        """Return whose orphan this was that has been reaped: nothing can be read of it any more."""
         return self._by_chain(stat) or self._by_number(stat)
 
     def run_of(self, pid: int) -> str | None:
@@ -282,8 +237,12 @@ class Family:
         claim = self._claim_of(self.tracker.table.at(stat.pid, stat.start_time))
         return claim.run_id if claim is not None and claim.run_id in self._kin else None
 
-    def _by_marker(self, environ: Environ | None) -> str | None:
-        run_id = os.fsdecode((environ or {}).get(MARKER.encode(), b""))
+    def _by_tag(self, stat: Stat) -> str | None:
+        tag = tag_of(stat.pid)
+        return None if tag is None else self._run_of_tag.get(tag)
+
+    def _by_marker(self, stat: Stat) -> str | None:
+        run_id = os.fsdecode(procfs.environ_value(stat.pid, MARKER.encode()) or b"")
         return run_id if run_id in self._kin else None
 
     def _by_number(self, stat: Stat) -> str | None:
@@ -297,17 +256,6 @@ def _child_above(pid: int) -> Stat | None:
     while stat is not None and stat.ppid != us:
         stat = procfs.read_stat(stat.ppid) if stat.ppid > 0 else None
     return stat
-
-
-def _may_be_in_exec(pid: int) -> bool:
-    """Tell whether a process that had no environment had no arguments either, or has one by now.
-
-    The kernel notes where both are as one of the last things that execve(2) does.
-    """
-    stat = procfs.read_stat(pid)
-    if stat is None or stat.state in GONE:
-        return False
-    return not procfs.read_cmdline(pid) or bool(procfs.read_environ(pid))
 
 
 def _alive(stats: Iterable[Stat]) -> Iterator[Stat]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from reaperd.children import tags
 from reaperd.config.spec import ServiceSpec, Sink
 from reaperd.kernel.credentials import Account, Identity, is_ours, lookup
 
-MARKER: Final = "REAPERD_RUN"  # in a run's environment; tells whose orphan a stray process is
+MARKER: Final = "REAPERD_RUN"  # in a run's environment, for processes that have lost their tag
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START: sd_listen_fds(3)
@@ -85,6 +86,8 @@ def make_plan(
     account = identity.account if identity is not None else None
     environment = _environment(spec, run_id, inherited.environment, account)
     limits = {resource.RLIMIT_NOFILE: inherited.nofile}
+    if (tagged := tags.limit(run_id)) is not None:
+        limits[tags.RESOURCE] = tagged
     limits.update((limit.resource, (limit.soft, limit.hard)) for limit in spec.limits)
     return Plan(
         argv=tuple(os.fsencode(word) for word in spec.command),

@@ -84,11 +84,6 @@ class Stat:
         return bool(self.flags & 0x200)
 
     @property
-    def is_leaving(self) -> bool:
-        """Tell whether it is on its way out and no zombie yet: its children are still its own: PF_EXITING."""
-        return bool(self.flags & 0x4) and not self.is_zombie
-
-    @property
     def was_killed(self) -> bool:
         """Tell whether a signal ended it: PF_SIGNALED; unlike `exit_code` readable by everybody."""
         return bool(self.flags & 0x400)
@@ -281,6 +276,19 @@ def environ_value(pid: int, name: bytes) -> bytes | None:
     """Return one variable of what `read_environ` tells, None where it is not there."""
     environ = read_environ(pid)
     return None if environ is None else environ.get(name)
+
+
+def soft_limit(pid: int, line: bytes) -> int | None:
+    """Return a soft limit of a process, living or dead, by how its line begins: proc_pid_limits(5).
+
+    Everybody may read it of everybody. None where it is unlimited, the line is missing or the process gone.
+
+    Raises:
+        KernelError: no descriptor is left, or /proc is mounted with hidepid=1.
+    """
+    data = _read(f"/proc/{pid}/limits", _STATUS_BYTES) or b""
+    soft, _, _ = data.partition(b"\n" + line + b" ")[2].lstrip().partition(b" ")
+    return int(soft) if soft.isdigit() else None
 
 
 def last_ran_ms(pid: int) -> float | None:

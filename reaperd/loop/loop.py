@@ -18,6 +18,8 @@ from reaperd.kernel import signals
 from reaperd.kernel.wakeup import Wakeup
 from reaperd.loop.poller import Phase, Poller, Watch
 
+_FIRST: Final = frozenset({Phase.WAKEUP})
+_LATER: Final = frozenset(Phase) - _FIRST
 PATIENCE: Final = 3  # turns running that a source may fail before it is closed
 
 
@@ -93,11 +95,11 @@ class Loop:
         """Wait for something to happen, then do all that follows from it."""
         events = self._wait(self._parts.timeout_ns())
         ready = [(fd, each, watch) for fd, each in events if (watch := self._poller.watch_of(fd))]
-        self._serve(ready, {Phase.WAKEUP})
+        self._serve(ready, _FIRST)
         self._guarded("exits", self._parts.collect_exits)
         self._guarded("signals", self._parts.take_signals)
         self._guarded("timers", self._parts.fire_timers)
-        self._serve(ready, set(Phase) - {Phase.WAKEUP})
+        self._serve(ready, _LATER)
         self._guarded("settle", self._parts.settle)
 
     def _wait(self, timeout_ns: int | None) -> list[tuple[int, int]]:

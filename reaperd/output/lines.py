@@ -57,6 +57,18 @@ class Cutter:
         return line[: self.limit] + (cut_mark(left_out) if left_out else b"") + _END
 
 
+def pieces(lines: Buffer, most: int) -> Iterator[bytes]:
+    """Give whole lines in pieces of at most `most` bytes; a line that is longer is one by itself."""
+    start = 0
+    while start < len(lines):
+        piece = bytes(lines[start : start + most])
+        if not (end := piece.rfind(_END) + 1):
+            piece = bytes(lines[start:])
+            end = piece.find(_END) + 1
+        start += end
+        yield piece[:end]
+
+
 def cut_mark(left_out: int) -> bytes:
     """Return what stands at the end of a line of which so many bytes were left out."""
     return b" [reaperd: %d bytes cut]" % left_out

@@ -16,15 +16,18 @@ What is no UTF-8 stays as it is behind a prefix, and is written as `\xff` in JSO
 import json
 import re
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from reaperd.output.lines import Buffer
+from reaperd.output.lines import Buffer, pieces
 from reaperd.output.streams import Shape
 
 _MARKS: Final = {"stdout": b" | ", "stderr": b" ! "}
 _RARE: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\n")  # control characters
-
+# Bytes that become JSON at once. What that takes then stays below what malloc(3) hands back to the kernel
+# each time, and in the processor's caches: 64 KiB at once take nearly twice as long.
+_PIECE: Final = 1 << 15
 
 _BEGINS: Final = re.compile(rb"^(<[0-7]>|)", re.MULTILINE)
 
@@ -33,8 +36,8 @@ def marked(helper: str) -> Shape:
     """Return what puts the name of a helper before each line, but behind its priority: sd-daemon(3)."""
     mark = rb"\1[%b] " % helper.encode()
 
-    def shape(lines: Buffer) -> bytes:
-        return _BEGINS.sub(mark, bytes(lines[:-1])) + b"\n"
+    def shape(lines: Buffer) -> Iterator[bytes]:
+        yield _BEGINS.sub(mark, bytes(lines[:-1])) + b"\n"
 
     return shape
 
@@ -44,8 +47,8 @@ def prefixed(service: str, stream: str, helper: str | None = None) -> Shape:
     prefix = service.encode() + (b"" if helper is None else b" (%b)" % helper.encode()) + _MARKS[stream]
     between = b"\n" + prefix
 
-    def shape(lines: Buffer) -> bytes:
-        return prefix + bytes(lines[:-1]).replace(b"\n", between) + b"\n"
+    def shape(lines: Buffer) -> Iterator[bytes]:
+        yield b"".join((prefix, bytes(lines[:-1]).replace(b"\n", between), b"\n"))
 
     return shape
 
@@ -55,18 +58,23 @@ def json_lines(service: str | None, stream: str | None, helper: str | None = Non
     who = "" if helper is None else f', "helper": {json.dumps(helper)}'
     end = f', "service": {json.dumps(service)}, "stream": {json.dumps(stream)}{who}, "message": '
 
-    def shape(lines: Buffer) -> bytes:
+    def shape(lines: Buffer) -> Iterator[bytes]:
         head = f'{{"time": "{_now()}"{end}'
-        data = bytes(lines[:-1])
-        # All lines at once where none holds anything that is rare: four times as fast as one after the other.
-        if data.isascii() and len(data.translate(None, _RARE)) == len(data):
-            begin = f'{head}"'.encode()
-            data = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\t", b"\\t")
-            return begin + data.replace(b"\n", b'"}\n' + begin) + b'"}\n'
-        texts = data.decode(errors="backslashreplace").split("\n")
-        return "".join(f"{head}{json.dumps(text)}}}\n" for text in texts).encode()
+        for piece in pieces(lines, _PIECE):
+            yield _objects(head, piece[:-1])
 
     return shape
+
+
+def _objects(head: str, data: bytes) -> bytes:
+    """Return lines as objects that begin with `head`; of the last one `data` has no end."""
+    # All lines at once where none holds anything that is rare: four times as fast as one after the other.
+    if data.isascii() and len(data.translate(None, _RARE)) == len(data):
+        begin = f'{head}"'.encode()
+        data = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\t", b"\\t")
+        return b"".join((begin, data.replace(b"\n", b'"}\n' + begin), b'"}\n'))
+    texts = data.decode(errors="backslashreplace").split("\n")
+    return "".join(f"{head}{json.dumps(text)}}}\n" for text in texts).encode()
 
 
 def _now() -> str:

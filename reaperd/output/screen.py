@@ -50,7 +50,7 @@ class ScreenOutlet(Outlet):
 
     def _marker(self, count: int, problem: str) -> bytes:
         plain = super()._marker(count, problem)
-        return plain if self.look is None else self.look(plain)
+        return plain if self.look is None else b"".join(self.look(plain))
 
     def _lasts(self, error: OSError) -> bool:
         return error.errno in _FOR_GOOD

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from reaperd.children.tally import Tally
 from reaperd.config import spec as config
-from reaperd.config.spec import SECOND_NS, HealthAction, ServiceSpec, ZombieRemedy
+from reaperd.config.daemon_spec import ZombieRemedy
+from reaperd.config.spec import SECOND_NS, HealthAction, ServiceSpec
 from reaperd.policy.words import CheckFailed, Event, Exited, Unhealthy
 from reaperd.supervise.helper import MOST_ANSWERED, Errand, Finished, Order
 from reaperd.supervise.helpers import Helpers
@@ -89,9 +90,10 @@ class Zombies:
 
     def end(self, service: Service) -> None:
         """Look no more; its tree is empty."""
-        if self._services.pop(service.spec.name, None) is not None and self._drop_age(service.spec.name):
+        if self._services.pop(service.spec.name, None) is not None:
             self._forget(service)
-            self._arrange()
+            if self._drop_age(service.spec.name):
+                self._arrange()
 
     def _note_age(self, service: Service) -> bool:
         """Take down what a service asks for, so that no start looks at all others; tell whether it asks."""

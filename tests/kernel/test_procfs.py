@@ -59,11 +59,28 @@ def test_a_process_that_is_gone_is_none_everywhere() -> None:
     assert procfs.read_cmdline(NO_PID) is None
     assert procfs.read_environ(NO_PID) is None
     assert procfs.environ_value(NO_PID, b"HOME") is None
+    assert procfs.soft_limit(NO_PID, b"Max open files") is None
     assert procfs.memory(NO_PID) is None
     assert procfs.cpu_seconds(NO_PID) is None
     assert procfs.threads(NO_PID) == []
     assert procfs.children(NO_PID) == []
     assert procfs.descendants(NO_PID) == []
+
+
+def _limits_of_a_zombie() -> list[int | None]:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (77, 78))
+    resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    child = fork_child(lambda: os._exit(0))
+    wait_gone(child)
+    lines = (b"Max open files", b"Max cpu time", b"Max open", b"Max open file", b"files", b"")
+    found = [procfs.soft_limit(child, line) for line in lines]
+    os.waitpid(child, 0)
+    return found
+
+
+def test_a_zombie_tells_its_soft_limits() -> None:
+    """A number by the whole of a line's name; unlimited is none, and so is half a name."""
+    assert call_in_process(_limits_of_a_zombie) == [77, None, None, None, None, None]
 
 
 def _facts_of_a_zombie() -> dict[str, object]:

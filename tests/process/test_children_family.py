@@ -13,7 +13,7 @@ from reaperd.children import sweep
 from reaperd.children.child import StageFailed
 from reaperd.children.children import Children, Ended
 from reaperd.children.fork import Forked, read_report
-from reaperd.children.plan import MARKER, Inheritance
+from reaperd.children.plan import Inheritance
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import ServiceSpec
 from reaperd.kernel import prctl, procfs
@@ -22,6 +22,7 @@ from tests.support.processes import call_in_process, state_of, wait_gone, wait_r
 ESCAPEE: Final = "(setsid sh -c 'echo $$ > {0}; exec sleep 1000' &)"
 
 
+UNTAG: Final = "prlimit --pid $$ --locks=unlimited"
 EXECS: Final = "setsid env env env env sleep 1000"
 
 
@@ -115,7 +116,7 @@ def _chain(directory: str) -> Any:
     found = []
     for run_id, walks in (("seen", True), ("unseen", False)):
         below = f"echo \\$\\$ > {directory}/{run_id}; exec sleep 1000"
-        script = f"env -i setsid sh -c 'sh -c \"{below}\" & wait' & wait"
+        script = f"env -i setsid sh -c '{UNTAG}; sh -c \"{below}\" & wait' & wait"
         main = play.spawn(script, run_id)
         orphan = _said(f"{directory}/{run_id}")
         middle = _parent(orphan)
@@ -135,29 +136,29 @@ def _parent(pid: int) -> int:
 
 
 def test_a_chain_of_parents_that_was_seen_tells_whose_an_orphan_is(tmp_path: Path) -> None:
-    """Without marker, session or group: known after a walk, unclaimed without one."""
+    """Without tag, marker, session or group: known after a walk, unclaimed without one."""
     assert call_in_process(_chain, str(tmp_path)) == [False, True]
 
 
-def _late(directory: str) -> Any:
-    """Return whether an orphan is unclaimed while it has no environment, and after it got one."""
+def _zombies() -> Any:
+    """Return how many orphans are ours and dead before anybody has seen them, and how many are strangers."""
     play = Play()
-    waits = f"echo $$ > {directory}/orphan; read run < {directory}/fifo; {MARKER}=$run exec sleep 1000"
-    play.spawn(f"(env -i setsid sh -c '{waits}' &); exec sleep 1000", "run")
-    orphan = _said(f"{directory}/orphan")
-    play.until(lambda: _parent(orphan) == os.getpid(), "the orphan to come")
-    found = [orphan in play.children.unclaimed()]
-    Path(directory, "fifo").write_text("run\n")
-    play.until(lambda: orphan not in play.children.unclaimed(), "it to be claimed")
-    found.append(orphan in {stat.pid for stat in play.children.members("run")})
+    play.spawn("env -i setsid sh -c '(setsid true &); (setsid true &)'; exec sleep 1000", "run")
+
+    def are_dead() -> bool:
+        ours = procfs.children(os.getpid())
+        return len(ours) == 3 and [state_of(pid) for pid in ours].count("Z") == 2
+
+    wait_until(are_dead, "two zombies beside the main process")
+    play.children.adopt()
+    found = (len(play.children._family.tops("run")), len(play.children.unclaimed()))
     play.clear()
     return found
 
 
-def test_an_orphan_without_environment_is_asked_again(tmp_path: Path) -> None:
-    """As long as an exec goes on there is none to read."""
-    os.mkfifo(tmp_path / "fifo")
-    assert call_in_process(_late, str(tmp_path)) == [True, True]
+def test_an_orphan_that_died_before_any_look_is_known_by_its_tag() -> None:
+    """A zombie has no environment, and nobody has ever seen its session or its parents."""
+    assert call_in_process(_zombies) == [3, 0]
 
 
 def _storm_of_execs() -> Any:

@@ -166,9 +166,22 @@ def test_a_process_gets_the_stop_signal_once(tmp_path: Path, start: Start) -> No
 # --- unclaimed ------------------------------------------------------------------------------------------
 
 # Cleared of the marker, in a session of its own, and a chain of parents that is gone before anybody looks.
-NAMELESS: Final = (
-    "setsid env -i sh -c '(setsid sh -c \"echo nameless \\$\\$; exec sleep 1000\" &)' & wait; exec sleep 1000"
+CLEARED: Final = (
+    "setsid env -i sh -c '{0}(setsid sh -c \"echo nameless \\$\\$; exec sleep 1000\" &)' & wait\n"
+    "exec sleep 1000"
 )
+# And rid of the tag among the limits.
+NAMELESS: Final = CLEARED.format("prlimit --pid $$ --locks=unlimited; ")
+
+
+def test_an_orphan_without_anything_but_its_limits_is_known(tmp_path: Path) -> None:
+    """Without control group, environment, session or parents it goes with its service all the same."""
+    web = sh(CLEARED.format(""))
+    with daemon(tmp_path, {"web": web}, cgroups=False, settings=UNHEARD) as reaperd:
+        nameless = reaperd.hear_pid("nameless")
+        reaperd.ask("stop", "web")
+        assert state_of(nameless) is None
+        assert reaperd.ask("status")["unclaimed"] == []
 
 
 def test_an_orphan_that_nobody_can_name_is_listed_and_ended_at_shutdown(tmp_path: Path) -> None:
@@ -193,25 +206,18 @@ def test_an_unclaimed_orphan_that_dies_is_reaped_and_forgotten(tmp_path: Path) -
         assert reaperd.state("web") == "running"
 
 
-def test_an_orphan_whose_environment_comes_late_is_known_by_it(tmp_path: Path) -> None:
-    """As in the middle of an exec there is nothing to read at first; the next look finds the marker."""
-    (tmp_path / "bare").write_text(
-        "echo bare $$; read run; REAPERD_RUN=$run exec sh -c 'echo named; exec sleep 1000'"
+def test_an_orphan_that_has_lost_its_tag_is_known_by_its_marker(tmp_path: Path) -> None:
+    """A program that sets all its limits anew, as a login does, leaves the environment as it was."""
+    below = 'sh -c "echo below \\$\\$; exec sleep 1000" & wait'
+    script = (
+        f"setsid sh -c 'prlimit --pid $$ --locks=unlimited; echo middle $$; {below}' & wait; exec sleep 1000"
     )
-    outer = "(setsid env -i sh bare < fifo &)"
-    script = f"setsid env -i sh -c '{outer}'; echo waiting $REAPERD_RUN; exec sleep 1000"
-    os.mkfifo(tmp_path / "fifo")
-    with daemon(
-        tmp_path, {"web": sh(script, directory=str(tmp_path))}, cgroups=False, settings=UNHEARD
-    ) as reaperd:
-        (run,) = reaperd.hear("waiting")
-        with (tmp_path / "fifo").open("w") as fifo:
-            bare = reaperd.hear_pid("bare")
-            wait_until(lambda: reaperd.ask("status")["unclaimed"] == [bare], "it to be unclaimed")
-            fifo.write(f"{run}\n")
-        reaperd.hear("named")
+    with daemon(tmp_path, {"web": sh(script)}, cgroups=False, settings=UNHEARD) as reaperd:
+        above_it, below_it = reaperd.hear_pid("middle"), reaperd.hear_pid("below")
+        os.kill(above_it, signal.SIGKILL)
+        wait_until(lambda: _parent(below_it) == reaperd.pid, "the orphan to be adopted")
         reaperd.ask("stop", "web")
-        assert state_of(bare) is None
+        assert state_of(below_it) is None
 
 
 def test_an_orphan_seen_below_its_service_is_known_without_its_marker(tmp_path: Path) -> None:
@@ -271,7 +277,7 @@ def test_a_service_that_forks_faster_than_it_is_killed_ends(tmp_path: Path, star
 
 
 def test_a_service_that_hops_from_pid_to_pid_ends(tmp_path: Path, start: Start) -> None:
-    """A chain of processes that each fork one and leave runs out or is caught, and the daemon stays well."""
+    """A chain of processes that each fork one and leave is over to its last when it is said to be."""
     script = CHAIN % 400
     chain = {"command": [system_python(), "-ISc", script], "stop": {"timeout": "1ms"}, "restart": "never"}
     with start(tmp_path, {"chain": chain, "calm": sleeper()}) as reaperd:
@@ -279,9 +285,7 @@ def test_a_service_that_hops_from_pid_to_pid_ends(tmp_path: Path, start: Start) 
         reaperd.hear("armed")
         reaperd.ask("stop", "chain")
         assert reaperd.state("chain") in ("stopped", "exited")
-        # Without a control group its last hops may come after the word that it is down.
-        calm = {reaperd.main_pid("calm")}
-        wait_until(lambda: _sleepers_below(reaperd.pid) == calm, "the chain to be over")
+        assert _sleepers_below(reaperd.pid) == {reaperd.main_pid("calm")}
 
 
 def test_many_zombies_at_once_are_all_reaped(tmp_path: Path, start: Start) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reaperd.children import plan as plans
+from reaperd.children import tags
 from reaperd.children.plan import DEFAULT_PATH, MARKER, Inheritance, Plan
 from reaperd.config.spec import Limit, ServiceSpec
 from reaperd.errors import ReaperdError
@@ -159,11 +160,27 @@ def test_a_shell_that_refuses_logins_is_none() -> None:
 def test_the_callers_limit_of_descriptors_is_given_back() -> None:
     """Without a limit of its own; other limits change nothing about that."""
     nofile, core = resource.RLIMIT_NOFILE, resource.RLIMIT_CORE
-    assert make_plan(SPEC, "r.1", CALLER).limits == ((nofile, (5, 6)),)
+    assert _untagged(make_plan(SPEC, "r.1", CALLER)) == {nofile: (5, 6)}
     cored = replace(SPEC, limits=(Limit(core, 0, -1),))
-    assert dict(make_plan(cored, "r.1", CALLER).limits) == {nofile: (5, 6), core: (0, -1)}
+    assert _untagged(make_plan(cored, "r.1", CALLER)) == {nofile: (5, 6), core: (0, -1)}
     own = replace(SPEC, limits=(Limit(nofile, 7, 8),))
-    assert make_plan(own, "r.1", CALLER).limits == ((nofile, (7, 8)),)
+    assert _untagged(make_plan(own, "r.1", CALLER)) == {nofile: (7, 8)}
+
+
+def _untagged(plan: Plan) -> dict[int, tuple[int, int]]:
+    return {number: limit for number, limit in plan.limits if number != tags.RESOURCE}
+
+
+def test_each_run_is_tagged_by_a_limit_that_is_its_own() -> None:
+    """The soft one of RLIMIT_LOCKS: the same for the same run, below the hard limit, which stays."""
+    unlimited = resource.RLIM_INFINITY
+    if resource.getrlimit(tags.RESOURCE)[1] != unlimited:
+        pytest.skip("the hard limit of file locks (ulimit -Hx) is not unlimited")
+    runs = [f"r.{number}" for number in range(1000)]
+    limits = [dict(make_plan(SPEC, run_id, CALLER).limits)[tags.RESOURCE] for run_id in runs]
+    assert limits == [(tags.tag_for(run_id), unlimited) for run_id in runs]
+    assert len(set(limits)) == len(runs)
+    assert all(1 << 62 <= soft < 1 << 63 for soft, _hard in limits)
 
 
 def test_groups_that_are_named_take_the_place_of_the_users() -> None:
