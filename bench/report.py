@@ -57,7 +57,7 @@ def _supervisors(count: int, rounds: int) -> Section:
 SECTIONS = {
     **{
         f"supervisors-{count}": _supervisors(count, rounds)
-        for count, rounds in zip(COUNTS, (7, 5, 3), strict=True)
+        for count, rounds in zip(COUNTS, (3, 2, 1), strict=True)
     },
     "growth": Section(
         "Growth",
