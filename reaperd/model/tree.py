@@ -21,9 +21,9 @@ _REMEMBERED: Final = 1024  # of those gone: more than can end within one tick of
 
 
 class Tree:
-    """A root and what is below it, by pid, pgid and sid."""
+    """A root and what is below it, by pid and sid."""
 
-    __slots__ = ("_gone", "_unread", "entries", "groups", "home", "root", "sessions")
+    __slots__ = ("_gone", "_unread", "entries", "home", "root", "sessions")
 
     def __init__(self, root: Seen, home: int) -> None:
         """Begin with the root alone, in the session and the group that it was seen in."""
@@ -34,9 +34,9 @@ class Tree:
         process = Process.new_init(root.pid).data(key).build()
         self.root = process
         self.entries: dict[int, Entry] = {}
-        # Weak: a group or session stays here for as long as a process holds it, and no longer.
-        self.groups: weakref.WeakValueDictionary[int, ProcessGroup] = weakref.WeakValueDictionary()
-        self.sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
+        # Weak: a session stays here for as long as a process holds it, by way of its group, and no longer.
+        own = process.group.session
+        self.sessions = weakref.WeakValueDictionary[int, Session]({own.sid: own})
         self._register(process, key, root)
         self._move(process, root.pgid, root.sid)
 
@@ -56,9 +56,16 @@ class Tree:
         return entry if is_same else None
 
     def group(self, pgid: int) -> ProcessGroup | None:
-        """Return the group that has a process of ours in it, or None; freed ones do not count."""
-        group = self.groups.get(pgid)
-        return group if group is not None and not group.is_empty else None
+        """Return the group that has a process of ours in it, or None: O(sessions) without its leader.
+
+        While members of a group that is no more are still to be looked at, two sessions can have one of this
+        number: then that of the leader.
+        """
+        leader = self.entries.get(pgid)
+        if leader is not None and leader.process.is_leader:
+            return leader.process.group
+        found = (session.group(pgid) for session in self.sessions.values())
+        return next(filter(None, found), None)
 
     def session(self, sid: int) -> Session | None:
         """Return the session that has a process of ours in it, or None; freed ones do not count."""
@@ -187,14 +194,12 @@ class Tree:
     def _move(self, process: Process, pgid: int, sid: int) -> None:
         group = process.group
         if group.pgid != pgid or group.session.sid != sid:
-            session = self.session(sid) or Session(sid)
+            session = self.session(sid)
+            if session is None:
+                session = self.sessions[sid] = Session(sid)
             # A group never changes its session. One with this number in another session is a group that is
             # no more, whose last members we have yet to see elsewhere.
-            group = session.group(pgid) or ProcessGroup(pgid, session)
-            process.put_in_group(group)
-        if self.groups.get(pgid) is not group:
-            self.groups[pgid] = group
-            self.sessions[sid] = group.session
+            process.put_in_group(session.group(pgid) or ProcessGroup(pgid, session))
 
     # Threads.
 
