@@ -21,12 +21,12 @@ left: a process's exit is heard before its pid is used again.
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from reaperd.kernel import procconn, procfs
 from reaperd.kernel.procconn import Event
-from reaperd.model import Change, Exited, ProcessKey, ProcessTable, Reaped, Seen
+from reaperd.model import Change, Exited, Process, ProcessKey, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
 
@@ -257,10 +257,9 @@ class Replay:
         if seen is None or self._table.at(pid, seen.start_time) is None:
             self._gone(pid, status)
         elif seen.is_zombie:
-            children = process.children
+            self._find_orphans(process)
             self._tell(self._table.observe(seen._replace(exit_code=status)))
             self._bury(pid)
-            self._find(child.pid for child in children)
         elif seen.is_dead_leader or self._has_other_threads(pid):
             # Either the others go on, or one of them called execve(2) and is now the first: same start time.
             self._tell(self._table.observe(seen))
@@ -273,9 +272,9 @@ class Replay:
 
     def _gone(self, pid: int, status: int) -> None:
         process = self._table.get(pid)
-        children = [] if process is None else [child.pid for child in process.children]
+        assert process is not None, "nothing has happened to it since"
+        self._find_orphans(process)
         self._tell(self._table.reaped(pid, status))
-        self._find(children)
 
     def _bury(self, pid: int) -> None:
         process = self._table.get(pid)
@@ -284,12 +283,16 @@ class Replay:
         if not self._graves.watch(self._table.key(process)):
             self._tell(self._table.reaped(pid))
 
-    def _find(self, pids: Iterable[int]) -> None:
-        """Look where orphans went: the kernel tells nobody, and knows more subreapers than we do."""
-        for pid in pids:
-            seen = self._read_same(pid)
+    def _find_orphans(self, process: Process) -> None:
+        """Look where the children of one who has ended are: the kernel knows more subreapers than we do.
+
+        They have moved before it became a zombie. So they are looked at before its end is told, with which
+        the table moves whoever is left to the subreaper that it knows.
+        """
+        for child in process.children:
+            seen = self._read_same(child.pid)
             if seen is not None:
-                self._tell(self._table.reparented(pid, seen.ppid))
+                self._tell(self._table.reparented(child.pid, seen.ppid))
 
 
 def _living(seen: Seen, at_ns: int) -> Seen:
