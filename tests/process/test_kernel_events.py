@@ -141,8 +141,7 @@ def _see_a_restart(family: Family) -> int:
     family.told("process.reaped", first, status=SIGTERM, by=family.home)
     main = family.reaperd.hear_pid("main")
     family.told("process.forked", main, parent=family.home)
-    family.see()
-    family.told("process.execed", main)
+    family.see()  # its program, if its fork was not told with that already
     family.do("main", "be_called('renamed')")
     family.see()
     family.told("process.renamed", main, new="renamed")
