@@ -44,7 +44,8 @@ from reaperd.supervise.tracking import Tracking
 from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.events import Told
 from reaperd.telemetry.logs import Format, Log, open_log
-from reaperd.track.tracker import Tracker, connect
+from reaperd.track.hearing import connect
+from reaperd.track.tracker import Tracker
 from reaperd.units import format_signal
 from reaperd.verbs import Verbs
 

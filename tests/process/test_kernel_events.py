@@ -98,7 +98,8 @@ class Family:
         wanted = {"event": event, "pid": pid, **keys}
 
         def is_it(line: str) -> bool:
-            return wanted.items() <= json.loads(line).items()
+            found = parsed(line)
+            return found is not None and wanted.items() <= found.items()
 
         found = parsed(self._told.take(is_it, f"line with {wanted}", WITHIN_S))
         assert found is not None
