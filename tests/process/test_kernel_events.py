@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from tests.support.processes import WITHIN_S, need_connector, owned, system_pyth
 
 EVENTS: Final = (
     *(sys.executable, "-c", "from reaperd.cli.main import main; main()"),
-    *("events", "--kernel", "-f", "--json", "--socket"),
+    *("events", "--kernel", "--socket"),
 )
 
 # A family whose members carry out what is written into the fifo of their name, and say so once it is done.
@@ -111,11 +112,11 @@ def followed(reaperd: Daemon, folder: Path, *, hears: bool) -> "Iterator[Family]
     """Follow the changes of a daemon that runs its services."""
     reaperd.wait_for("service.running", service="web")
     reading, writing = os.pipe()
-    with owned([*EVENTS, reaperd.socket], stdout=writing):
+    with owned([*EVENTS, reaperd.socket, "-f", "--json"], stdout=writing):
         os.close(writing)
         lines = Lines(reading)
         first = json.loads(lines.take(lambda _line: True, "first line", WITHIN_S))
-        assert first["kind"] == "kernel"
+        assert (first["kind"], first["source"]) == ("kernel", "connector" if hears else "looks")
         yield Family(reaperd, folder, lines, hears=hears)
     assert lines.wait_end(WITHIN_S)
 
@@ -244,6 +245,15 @@ def test_without_the_connector_looks_tell_every_kind_of_change(tmp_path: Path) -
         followed(reaperd, tmp_path, hears=False) as family,
     ):
         _see_all(family)
+
+
+def test_people_are_told_where_the_kernel_tells_nothing(tmp_path: Path) -> None:
+    """Why that is, and when there will be something to see."""
+    with daemon(tmp_path, _web(tmp_path), settings={"process_connector": "no"}) as reaperd:
+        reaperd.wait_for("service.running", service="web")
+        done = subprocess.run([*EVENTS, reaperd.socket], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "of its own children alone: it is switched off\nhint: " in done.stderr
 
 
 def test_in_a_container_looks_tell_every_kind_of_change(tmp_path: Path) -> None:
