@@ -56,9 +56,10 @@ def see_scope(reaperd: Daemon, scope: str, picture: Any) -> None:
     assert (found[main]["service"], found[main]["ppid"]) == ("web", reaperd.pid)
     assert found[reaperd.pid]["subreaper"] is True
     assert (1 in found) == (scope == "all")
-    inside = {reaperd.pid}
-    for _ in found:
-        inside |= {pid for pid, item in found.items() if item["ppid"] in inside}
+    inside, latest = set[int](), {reaperd.pid}
+    while latest:
+        inside |= latest
+        latest = {pid for pid, item in found.items() if item["ppid"] in latest}
     assert (inside == found.keys()) == (scope == "descendants")
 
 
