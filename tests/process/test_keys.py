@@ -276,7 +276,8 @@ def test_an_output_alone_goes_nowhere_where_that_is_said(tmp_path: Path, stream:
     script = f"out=$(readlink /proc/$$/fd/1); err=$(readlink /proc/$$/fd/2); echo $out $err >{told}"
     other = {"stdout": "stderr", "stderr": "stdout"}[stream]
     keys = {stream: "null", other: {"file": str(tmp_path / "log")}}
-    with daemon(tmp_path, service("web", script, oneshot=True, **keys)) as running:
+    text = service("web", script, oneshot=True, **keys)
+    with daemon(tmp_path, text, stdout=subprocess.PIPE) as running:  # its own is no null device
         running.event("service.finished")
         places = dict(zip(("stdout", "stderr"), told.read_text().split(), strict=True))
         assert (places[stream], places[other].partition(":")[0]) == ("/dev/null", "pipe")
