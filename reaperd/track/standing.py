@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from reaperd.config.spec import Track
+from reaperd.config.daemon_spec import Track
 
 
 class Source(Enum):
