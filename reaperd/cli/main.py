@@ -5,7 +5,6 @@ A command returns its exit status; failures that a person can mend arrive here a
 """
 
 import errno
-import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,8 +80,6 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"reaperd.cli.{COMMANDS[cmd_name][0]}")
-        gc.freeze()  # all that was imported stays, and need not be looked through again
-        gc.enable()
         # One that Python has a keyword for stands there as PEP 8 has it, with an underscore after it.
         found = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         assert isinstance(found, click.Command), f"{cmd_name} is no command"
