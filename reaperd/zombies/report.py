@@ -30,7 +30,7 @@ def _item(zombie: Zombie) -> dict[str, Any]:  # Any: JSON
         "state": "dead-leader" if zombie.is_dead_leader else "zombie",
         "name": decodable(zombie.name),
         "user": zombie.user,
-        "started": rfc3339(round(zombie.started_at * 1e9)),
+        "started": rfc3339(round(zombie.started_at * 1000) * 1_000_000),
         "zombie_for_at_least": _rounded(zombie.at_least_s),
         "zombie_for_at_most": _rounded(zombie.at_most_s),
         "exit_code": zombie.exit_code,
