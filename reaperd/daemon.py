@@ -23,9 +23,10 @@ from reaperd import __version__
 from reaperd.announce import Announcer, Announces, Silence
 from reaperd.children.children import Children
 from reaperd.children.plan import Inheritance
+from reaperd.config.daemon_spec import Cgroups, Connector
 from reaperd.config.parse import load
 from reaperd.config.paths import make_folder
-from reaperd.config.spec import Cgroups, Config, Connector
+from reaperd.config.spec import Config
 from reaperd.control.doors import Doors
 from reaperd.control.server import Server
 from reaperd.errors import Exit, ReaperdError

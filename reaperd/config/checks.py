@@ -106,7 +106,9 @@ READY: Final = (
     Key(
         "log",
         Kind("a regular expression", _pattern, schema={"type": "string", "format": "regex"}, dollars=True),
-        "A line that the service writes matches this anywhere.",
+        "A line that the service writes matches this anywhere, within its first 4096 bytes. An "
+        "output whose lines take longer than 0.1s of processor time to match is looked at no more, and "
+        "`reaperd why` says so.",
     ),
     Key("delay", duration(_MILLISECOND_NS), "The service has lived for so long."),
     *_ASKING_KEYS,

@@ -6,9 +6,9 @@ import pwd
 from typing import Any, Final
 
 from reaperd.config.accounts import GROUP, USER, is_number
+from reaperd.config.daemon_spec import Control, Grant
 from reaperd.config.kinds import OCTAL, PATH, address, array_of, text_not_empty
 from reaperd.config.report import Site
-from reaperd.config.spec import Control, Grant
 from reaperd.config.table import Key, Kind
 from reaperd.units import shown
 

@@ -9,7 +9,8 @@ from reaperd.config.report import Site
 from reaperd.config.table import Kind, wrong_type
 from reaperd.units import format_signal, parse_signal
 
-_OWN: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+# SIGVTALRM bounds the time that `ready.log` may take.
+_OWN: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGVTALRM})
 _UNCAUGHT: Final = frozenset({signal.SIGKILL, signal.SIGSTOP})
 _FAULTS: Final = frozenset(
     {

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from reaperd.config.keys import DAEMON, SERVICE, USE
+from reaperd.config.daemon_keys import DAEMON
+from reaperd.config.keys import SERVICE, USE
 from reaperd.config.table import Key
 
 TABLES: Final = {"daemon": DAEMON, "service": (USE, *SERVICE)}

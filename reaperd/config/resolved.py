@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from reaperd.config.daemon_spec import Grant
 from reaperd.config.limits import LIMITS
 from reaperd.config.spec import (
     Config,
@@ -18,7 +19,6 @@ from reaperd.config.spec import (
     Every,
     ExecCheck,
     FdCheck,
-    Grant,
     HttpCheck,
     Limit,
     LogCheck,

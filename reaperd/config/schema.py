@@ -8,7 +8,8 @@ import sys
 import tomllib
 from typing import Final
 
-from reaperd.config.keys import DAEMON, SERVICE, USE
+from reaperd.config.daemon_keys import DAEMON
+from reaperd.config.keys import SERVICE, USE
 from reaperd.config.table import Key
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from reaperd.config.accounts import GROUP, USER
 from reaperd.config.kinds import OCTAL, address, array_of, integer, text_not_empty
+from reaperd.config.listener import Listener, Transport
 from reaperd.config.report import Site
-from reaperd.config.spec import Listener, Transport
 from reaperd.config.table import Key, Kind, table_of, wrong_type
 from reaperd.units import shown
 

@@ -9,6 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from reaperd.config.daemon_spec import DaemonSpec
+from reaperd.config.listener import Listener
+
 SECOND_NS: Final = 1_000_000_000
 EVERY: Final = "all"  # as the only name: every service, so none may be called so
 
@@ -41,14 +44,6 @@ class HealthAction(Enum):
 
     RESTART = "restart"
     REPORT = "report"
-
-
-class ZombieRemedy(Enum):
-    """What the daemon does about zombies that stay under a service."""
-
-    REPORT = "report"
-    NUDGE = "nudge"  # send SIGCHLD to parents that listen
-    INJECT = "inject"  # the same, then let parents collect them by calls that they make for us
 
 
 class NotifyAccess(Enum):
@@ -88,81 +83,6 @@ class LogFile:
     compress: bool = False
     max_line: int = 1 << 16
     buffer: int = 1 << 20
-
-
-class Cgroups(Enum):
-    """Whether runs have control groups of their own."""
-
-    AUTO = "auto"  # where the machine lets the daemon make them
-    NO = "no"
-
-
-class Connector(Enum):
-    """Whether the kernel tells the daemon of forks, execs and exits."""
-
-    AUTO = "auto"  # where the machine lets it
-    NO = "no"
-
-
-class Track(Enum):
-    """Who is in the daemon's model of processes."""
-
-    DESCENDANTS = "descendants"
-    ALL = "all"
-
-
-class LogFormat(Enum):
-    """What the daemon's own lines look like."""
-
-    AUTO = "auto"
-    CONSOLE = "console"
-    JSON = "json"
-    JOURNAL = "journal"
-
-
-class LogLevel(Enum):
-    """Which of the daemon's own lines are written: these and what is worse."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Transport(Enum):
-    """What is spoken at an address."""
-
-    TCP = "tcp"
-    UDP = "udp"
-    UNIX = "unix"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A socket that a service is given open."""
-
-    transport: Transport
-    host: str  # an address in numbers; of unix: a path, or a name after "@"
-    port: int = 0
-    name: str = "socket"
-    mode: int = 0o660  # of a file, as are user and group
-    user: str | None = None
-    group: str | None = None
-    backlog: int = 4096
-
-    @property
-    def address(self) -> str:
-        """Where it listens, as one would write it."""
-        if self.transport is Transport.UNIX:
-            return f"unix://{self.host}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport.value}://{host}:{self.port}"
-
-    @property
-    def path(self) -> Path | None:
-        """The socket's file, if it has one."""
-        has_file = self.transport is Transport.UNIX and not self.host.startswith("@")
-        return Path(self.host) if has_file else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,62 +276,6 @@ class ServiceSpec:
     def is_watched(self) -> bool:
         """Whether something is looked out for while it runs."""
         return self.health is not None or self.watchdog_ns is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """The daemon's own lines."""
-
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat = LogFormat.AUTO
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Whom a right is given: a user or a group."""
-
-    name: str  # as it is written; a group has an "@" before it
-    uid: int | None = None
-    gid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """Who may ask the daemon for what, and where besides its socket."""
-
-    mode: int | None = None  # None for what the others need
-    group: str | None = None
-    read: tuple[Grant, ...] = ()
-    operate: tuple[Grant, ...] = ()
-    admin: tuple[Grant, ...] = ()
-    tcp: tuple[str, int] | None = None
-    token_file: str | None = None  # wherever `tcp` is
-
-    @property
-    def socket_mode(self) -> int:
-        """The mode of the socket's file."""
-        if self.mode is not None:
-            return self.mode
-        if self.group is not None:
-            return 0o660
-        return 0o666 if self.read or self.operate or self.admin else 0o600
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonSpec:
-    """The daemon's own settings."""
-
-    socket: Path
-    state_dir: Path
-    log: Log = field(default_factory=Log)
-    control: Control = field(default_factory=Control)
-    shutdown_timeout_ns: int | None = None  # None for what the services' own timeouts take
-    cgroup: Cgroups = Cgroups.AUTO
-    track: Track = Track.DESCENDANTS
-    process_connector: Connector = Connector.AUTO
-    heal_interval_ns: int | None = None  # None for never
-    forward_signals: tuple[tuple[int, tuple[str, ...]], ...] = ()  # to services by their names in the file
-    zombies: ZombieRemedy | None = None  # None: only at services that ask for it, and to report
 
 
 @dataclass(frozen=True, slots=True)

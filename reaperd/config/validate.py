@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from reaperd.config import paths
 from reaperd.config.cycles import find_cycles
+from reaperd.config.daemon_keys import DAEMON
+from reaperd.config.daemon_spec import DaemonSpec
 from reaperd.config.files import check_files
-from reaperd.config.keys import DAEMON
 from reaperd.config.kinds import problem_of_name
 from reaperd.config.report import Report, Site, Source
 from reaperd.config.services import (
@@ -23,7 +24,7 @@ from reaperd.config.services import (
     whole,
     with_their_own,
 )
-from reaperd.config.spec import Config, DaemonSpec
+from reaperd.config.spec import Config
 from reaperd.config.table import read_keys, wrong_type
 from reaperd.errors import ReaperdError
 from reaperd.units import format_signal, shown, suggest

@@ -10,7 +10,7 @@ import os
 from enum import IntEnum
 from typing import Protocol
 
-from reaperd.config.spec import Control
+from reaperd.config.daemon_spec import Control
 from reaperd.control.words import Answer, Caller, Remote, name_of, refusal
 from reaperd.kernel.credentials import Peer
 

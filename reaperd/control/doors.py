@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from reaperd.config.spec import Control, DaemonSpec
+from reaperd.config.daemon_spec import Control, DaemonSpec
 from reaperd.control.access import Access
 from reaperd.control.listen import listen, listen_tcp, open_to, tidy
 from reaperd.control.server import Server

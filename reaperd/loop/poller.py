@@ -4,10 +4,13 @@ Sources are told in the order of their phase, so that within one turn a readines
 before a control request that asks about it.
 """
 
+import errno
 import select
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
+
+from reaperd.errors import KernelError
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
@@ -67,13 +70,25 @@ class Poller:
         self._watches: dict[int, Watch] = {}
 
     def watch(self, fd: int, source: Source, events: int = READ) -> None:
-        """Report `events` of `fd` to `source` from the next poll on; call again to change either."""
-        if fd in self._watches:
-            self._epoll.modify(fd, events)
-            self._watches[fd].source = source
-        else:
-            self._epoll.register(fd, events)
+        """Report `events` of `fd` to `source` from the next poll on; call again to change either.
+
+        Raises:
+            KernelError: ENOSPC or ENOMEM, no more can be watched: epoll_ctl(2). What was watched still is, as
+                it was; `fd` remains the caller's.
+        """
+        known = self._watches.get(fd)
+        try:
+            if known is None:
+                self._epoll.register(fd, events)
+            else:
+                self._epoll.modify(fd, events)
+        except OSError as error:
+            hint = "raise fs.epoll.max_user_watches" if error.errno == errno.ENOSPC else None
+            raise KernelError("epoll_ctl", error.errno or 0, what="watch a descriptor", hint=hint) from error
+        if known is None:
             self._watches[fd] = Watch(source)
+        else:
+            known.source = source
 
     def drop(self, fd: int) -> None:
         """Stop watching `fd`; to be called before it is closed, and harmless if it was not watched."""

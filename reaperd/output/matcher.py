@@ -2,8 +2,8 @@
 
 The expression is the configuration's, the line is whatever a service writes: together they may take longer
 than the loop has. The interpreter's matcher asks for signals as it goes, so a timer of the processor time
-that we use ends it: setitimer(2). A run whose lines take too long is looked at no more; `ready_timeout` ends
-it.
+that we use ends it: setitimer(2). Its signal, SIGVTALRM, is ours: `forward_signals` takes it from nobody. An
+output whose lines take too long is looked at no more, which is told; `ready_timeout` ends the run.
 """
 
 import re
@@ -15,8 +15,6 @@ from typing import Final
 
 LONGEST_LINE: Final = 4096  # bytes of a line that are looked at
 LONGEST_S: Final = 0.1  # of processor time, for what is read at once
-# The first that nobody has blocked: the daemon blocks those that it hands on to services.
-_TIMERS: Final = {signal.SIGVTALRM: signal.ITIMER_VIRTUAL, signal.SIGPROF: signal.ITIMER_PROF}
 
 
 class _TooLongError(Exception):
@@ -27,7 +25,7 @@ class Matcher:
     """Find the first line that matches anywhere.
 
     Attributes:
-        gave_up: a line took too long; none matches any more.
+        gave_up: lines took too long; none matches any more.
     """
 
     __slots__ = ("_line", "_pattern", "gave_up")
@@ -59,22 +57,20 @@ class Matcher:
 
 @contextmanager
 def _time_limit() -> Iterator[None]:
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    free = next((number for number in _TIMERS if number not in blocked), None)
-    if free is None:
-        yield
-        return
     limited = True
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
         if limited:
             raise _TooLongError
 
-    before = signal.signal(free, stop)
-    signal.setitimer(_TIMERS[free], LONGEST_S)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    # Whoever started us may have left it blocked.
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGVTALRM})
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
     try:
         yield
     finally:
         limited = False
-        signal.setitimer(_TIMERS[free], 0)
-        signal.signal(free, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGVTALRM, before)

@@ -33,13 +33,14 @@ class Stream:
 
     Attributes:
         owner: whose it is.
+        name: which of its owner's outputs it is.
         outlet: where it goes.
         matcher: looks for a line; None while nobody looks for one.
         large: its pipe is as large as may be.
         dropped: called with the number of lines that the outlet did not take.
     """
 
-    __slots__ = ("_cutter", "_shape", "dropped", "fd", "large", "matcher", "outlet", "owner")
+    __slots__ = ("_cutter", "_shape", "dropped", "fd", "large", "matcher", "name", "outlet", "owner")
 
     def __init__(  # noqa: PLR0913 - by their names
         self,
@@ -47,12 +48,14 @@ class Stream:
         owner: object,
         outlet: Outlet,
         *,
+        name: str,
         max_line: int | None = None,
         shape: Shape | None = None,
         dropped: Callable[[int], None] | None = None,
     ) -> None:
         self.fd = fd
         self.owner = owner
+        self.name = name
         self.outlet = outlet
         self.matcher: Matcher | None = None
         self.large = False
@@ -98,6 +101,7 @@ class Streams:
     Args:
         poller: tells what can be read.
         matched: called with the owner of a stream when a line matched.
+        unsearched: called with each stream in which lines are looked for no more, for one took too long.
         ended: called with each stream that has ended.
     """
 
@@ -105,21 +109,30 @@ class Streams:
     phase = Phase.OUTPUT
 
     def __init__(
-        self, poller: Poller, matched: Callable[[object], None], ended: Callable[[Stream], None]
+        self,
+        poller: Poller,
+        matched: Callable[[object], None],
+        unsearched: Callable[[Stream], None],
+        ended: Callable[[Stream], None],
     ) -> None:
         self._poller = poller
         self._matched = matched
+        self._unsearched = unsearched
         self._ended = ended
         self._streams: dict[int, Stream] = {}
         self._full: dict[int, tuple[Outlet, list[Stream]]] = {}  # who waits until it takes more
         self._buffer = bytearray()
 
     def add(self, stream: Stream) -> None:
-        """Read a pipe from now on; it is ours."""
+        """Read a pipe from now on; it is ours.
+
+        Raises:
+            KernelError: it cannot be watched, and remains the caller's.
+        """
+        self._poller.watch(stream.fd, self)
+        self._streams[stream.fd] = stream
         if stream.needs > len(self._buffer):
             self._buffer = bytearray(stream.needs)
-        self._streams[stream.fd] = stream
-        self._poller.watch(stream.fd, self)
 
     def of(self, owner: object) -> list[Stream]:
         """Return the streams of an owner."""
@@ -166,6 +179,9 @@ class Streams:
         if matched:
             stream.matcher = None
             self._matched(stream.owner)
+        elif stream.matcher is not None and stream.matcher.gave_up:
+            stream.matcher = None
+            self._unsearched(stream)
         if read >= _SMALL_PIPE and not stream.large:
             stream.large = True
             fds.grow_pipe(stream.fd, _LARGE_PIPE)

@@ -84,7 +84,9 @@ class NotSpawned:
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """It ran, but did not become ready in time."""
+    """It ran, but did not become ready in time; `reason` is what was last seen to be missing."""
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +174,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class ReadyLate:
-    """The time to become ready is over."""
+    """The time to become ready is over; `reason` is what was last seen to be missing."""
 
     at_ns: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

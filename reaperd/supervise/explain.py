@@ -109,8 +109,9 @@ def cause_text(cause: Cause | None, spec: ServiceSpec) -> str:
             return ended + (_STARVED if starved else "")
         case NotSpawned():
             return spawn_problem(cause, spec)[0]
-        case NotReady():
-            return f"was not ready within {format_duration(spec.ready_timeout_ns)}"
+        case NotReady(reason=reason):
+            late = f"was not ready within {format_duration(spec.ready_timeout_ns)}"
+            return late if reason is None else f"{late}: {reason}"
         case Unhealthy(reason=reason, what=what):
             return f"{what}: {reason}"
         case _:

@@ -14,7 +14,6 @@ is kept for who asked.
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from typing import Final
 
@@ -23,12 +22,11 @@ from reaperd.children.children import Ended
 from reaperd.children.fork import read_report
 from reaperd.children.plan import Descriptors
 from reaperd.children.sweep import Progress
-from reaperd.config.spec import SECOND_NS, ServiceSpec
+from reaperd.config.spec import SECOND_NS
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.kernel import fds, wait
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import Exited, HookKind, NotSpawned
-from reaperd.supervise import explain
 from reaperd.supervise.helper import (
     HEARD,
     QUIET,
@@ -39,9 +37,10 @@ from reaperd.supervise.helper import (
     TimedOut,
     last_line,
 )
+from reaperd.supervise.orders import circumstances, order_of
 from reaperd.supervise.service import Service
 from reaperd.supervise.world import Pulse, World
-from reaperd.units import format_duration, format_signal
+from reaperd.units import format_duration
 
 PATIENCE_NS: Final = 30 * SECOND_NS  # how long a hook or a reload command may take
 _CHUNK: Final = 4096
@@ -83,7 +82,7 @@ class Helpers:
     def stop(self, service: Service) -> None:
         """Run the service's stop command, within the service's stop timeout."""
         stop = service.spec.stop
-        self.run(_order(service, Errand.STOP, stop.command, stop.timeout_ns))
+        self.run(order_of(service, Errand.STOP, stop.command, stop.timeout_ns))
 
     def reload(self, service: Service) -> None:
         """Ask the service to read its own configuration again, if it lives and its user has said how."""
@@ -93,7 +92,7 @@ class Helpers:
         if reload.signal is not None:
             self._world.children.signal_main(service.main, reload.signal, group=False)
         if reload.command:
-            self.run(_order(service, Errand.RELOAD, reload.command, PATIENCE_NS))
+            self.run(order_of(service, Errand.RELOAD, reload.command, PATIENCE_NS))
 
     def hook(self, service: Service, kind: HookKind) -> None:
         """Run what the user wants run at this moment; how it ends changes nothing."""
@@ -101,7 +100,7 @@ class Helpers:
             HookKind.EXIT: (Errand.EXIT, service.spec.on_exit),
             HookKind.FAILURE: (Errand.FAILURE, service.spec.on_failure),
         }[kind]
-        self.run(_order(service, errand, command, PATIENCE_NS, _circumstances(service)))
+        self.run(order_of(service, errand, command, PATIENCE_NS, circumstances(service)))
 
     def run(self, order: Order) -> None:
         """Run what is ordered, now or once the one before it is gone."""
@@ -310,31 +309,3 @@ def _outcome(helper: Helper, status: int) -> Exited | NotSpawned:
     if isinstance(report, StageFailed):
         return NotSpawned(report.stage, report.errno)
     return Exited(wait.exit_code(status), wait.exit_signal(status), wait.core_dumped(status))
-
-
-def _order(
-    service: Service,
-    errand: Errand,
-    command: tuple[str, ...],
-    timeout_ns: int,
-    more: tuple[tuple[str, str], ...] = (),
-) -> Order:
-    main = () if service.main is None else (("MAINPID", str(service.main)),)
-    spec = outfit(service.spec, command, *main, *more)
-    return Order(service.spec.name, errand, spec, timeout_ns, service.run_id, owner=service)
-
-
-def outfit(spec: ServiceSpec, command: tuple[str, ...], *more: tuple[str, str]) -> ServiceSpec:
-    """Return the surroundings of a service for another command, with more in its environment."""
-    return replace(spec, command=command, environment=(*spec.environment, *more))
-
-
-def _circumstances(service: Service) -> tuple[tuple[str, str], ...]:
-    """Return what a hook is told of the end that it is run for."""
-    cause = service.run.cause
-    told = [("REAPERD_CAUSE", explain.end_text(service.run, service.spec))]
-    if isinstance(cause, Exited) and cause.code is not None:
-        told.append(("EXIT_CODE", str(cause.code)))
-    if isinstance(cause, Exited) and cause.signal is not None:
-        told.append(("EXIT_SIGNAL", format_signal(cause.signal)))
-    return tuple(told)

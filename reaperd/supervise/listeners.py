@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from reaperd.children.plan import FIRST_PASSED, Descriptors
-from reaperd.config.spec import Listener, ServiceSpec, Transport
+from reaperd.config.listener import Listener, Transport
+from reaperd.config.spec import ServiceSpec
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.kernel import sockets
 from reaperd.kernel.credentials import lookup

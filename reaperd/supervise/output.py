@@ -25,7 +25,7 @@ from reaperd.kernel import fds
 from reaperd.output import compress, looks, rotation
 from reaperd.output.datagrams import JournalOutlet, SyslogOutlet
 from reaperd.output.logfile import FileOutlet
-from reaperd.output.matcher import Matcher
+from reaperd.output.matcher import LONGEST_S, Matcher
 from reaperd.output.outlet import Outlet
 from reaperd.output.screen import ScreenOutlet
 from reaperd.output.streams import Shape, Stream, Streams, wait_and_flush
@@ -36,6 +36,7 @@ from reaperd.supervise.world import Pulse, World
 
 _STREAMS: Final = {1: "stdout", 2: "stderr"}
 _MAX_LINE: Final = 1 << 16
+_SEARCH_HINT: Final = 'write ready.log without repetitions of repetitions, "a+" for "(a+)+"'
 LEAVING_NS: Final = 2 * SECOND_NS  # how long slow readers may hold up the end of the daemon
 COMPRESSING_NS: Final = 3600 * SECOND_NS  # how long it may take; what is left is done the next time
 
@@ -53,7 +54,7 @@ class Outputs:
         self._world = world
         self._helpers = helpers
         self._tell_match = matched
-        self._streams = Streams(world.poller, self._matched, self._ended)
+        self._streams = Streams(world.poller, self._matched, self._unsearched, self._ended)
         self._outlets: dict[str, Outlet] = {}
         self._users: dict[str, int] = {}  # streams of each outlet
         self._latest: dict[str, Service] = {}  # who opened a file last
@@ -67,7 +68,7 @@ class Outputs:
         for from now on.
 
         Raises:
-            KernelError: no descriptor is left.
+            KernelError: no descriptor is left, or no more can be watched.
         """
         spec = service.spec
         ends: list[tuple[int, int]] = []
@@ -110,9 +111,15 @@ class Outputs:
         stream = self._stream(service, read_fd, number, to, helper)
         if helper is None and isinstance(service.spec.ready, LogCheck):
             stream.matcher = Matcher(service.spec.ready.pattern)
+        try:
+            self._streams.add(stream)
+        except KernelError:
+            os.close(read_fd)
+            os.close(write_fd)
+            self._let_go(stream.outlet)
+            raise
         name = stream.outlet.name
         self._users[name] = self._users.get(name, 0) + 1
-        self._streams.add(stream)
         return write_fd
 
     def _stream(
@@ -121,19 +128,34 @@ class Outputs:
         def dropped(count: int) -> None:
             service.dropped += count
 
+        name = _STREAMS[number]
         if isinstance(to, LogFile):
             shape = None if helper is None else looks.marked(helper)
             file = self._file(to, service)
-            return Stream(fd, service, file, max_line=to.max_line, shape=shape, dropped=dropped)
+            return Stream(fd, service, file, name=name, max_line=to.max_line, shape=shape, dropped=dropped)
         if to is Sink.INHERIT:
-            return Stream(fd, service, self._screen(number), dropped=dropped)
-        outlet, shape = self._shaped(service.spec.name, _STREAMS[number], to, helper)
-        return Stream(fd, service, outlet, max_line=_MAX_LINE, shape=shape, dropped=dropped)
+            return Stream(fd, service, self._screen(number), name=name, dropped=dropped)
+        outlet, shape = self._shaped(service.spec.name, name, to, helper)
+        return Stream(fd, service, outlet, name=name, max_line=_MAX_LINE, shape=shape, dropped=dropped)
 
     def _matched(self, service: object) -> None:
         assert isinstance(service, Service), "streams are opened for services only"
         self.look_no_more(service)
         self._tell_match(service)
+
+    def _unsearched(self, stream: Stream) -> None:
+        service = stream.owner
+        assert isinstance(service, Service), "streams are opened for services only"
+        problem = f"matching lines of its {stream.name} took over {LONGEST_S}s, so no more of it is looked at"
+        service.unready = f"{problem}; {_SEARCH_HINT}"
+        self._world.log(
+            "service.unsearched",
+            service=service.spec.name,
+            pid=service.latest,
+            stream=stream.name,
+            problem=problem,
+            hint=f"{_SEARCH_HINT} (service.{service.spec.name}.ready.log)",
+        )
 
     # --- outlets ----------------------------------------------------------------------------------------
 

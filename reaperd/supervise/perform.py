@@ -4,19 +4,14 @@
 that is already there) comes back as an event through `post`, and is decided like any other.
 """
 
-import errno
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from reaperd.children.child import StageFailed
-from reaperd.children.fork import Forked, read_report
 from reaperd.children.sweep import Progress
 from reaperd.config.spec import Scope, ServiceSpec
-from reaperd.errors import KernelError, ReaperdError
-from reaperd.loop.poller import Phase
 from reaperd.policy.stop import LAST_RUNG
 from reaperd.policy.words import (
     Action,
@@ -37,8 +32,6 @@ from reaperd.policy.words import (
     RunHook,
     RunStopCommand,
     Signal,
-    Spawned,
-    SpawnFailed,
     State,
     StopCommandFailed,
     WatchHealth,
@@ -46,22 +39,25 @@ from reaperd.policy.words import (
 from reaperd.supervise import explain
 from reaperd.supervise.health import Health
 from reaperd.supervise.helper import CHECKS, Errand, Finished
-from reaperd.supervise.helpers import Helpers, outfit
-from reaperd.supervise.listeners import ListenError, Listeners
+from reaperd.supervise.helpers import Helpers
+from reaperd.supervise.listeners import Listeners
 from reaperd.supervise.notifications import Notifications
 from reaperd.supervise.output import Outputs
 from reaperd.supervise.probes import Answered, Probes
-from reaperd.supervise.readiness import Gear, Readiness
+from reaperd.supervise.readiness import Readiness
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
 from reaperd.supervise.shares import Shares
 from reaperd.supervise.spawn_problem import spawn_problem
+from reaperd.supervise.spawns import Spawns
 from reaperd.supervise.world import Pulse, World
 from reaperd.supervise.zombies import Zombies
 
 _ABOUT_MAIN: Final = frozenset(
     f"service.{about}"
-    for about in ("spawned", "running", "unhealthy", "exited", "stopping", "insisting", "killing")
+    for about in (
+        *("spawned", "running", "not_ready", "unhealthy", "exited", "stopping", "insisting", "killing"),
+    )
 )
 
 Post = Callable[[Service, Event], None]
@@ -88,32 +84,26 @@ class Ending:
 class Performer:
     """Carry out what was decided.
 
-    Implements `loop.poller.Source` for the reports of children on their way to exec.
-
     Attributes:
         more: a kill goes on in the next turn, which must not wait.
         ending: the essential service whose end ends the daemon.
         helpers: the commands that run on behalf of services.
         outputs: where what the services write goes.
+        spawns: the main processes on their way to their programs.
         listeners: the sockets that services are given.
         schedules: the services' next times.
         shares: what the services may have of the machine.
         zombies: those that stay under services.
     """
 
-    name = "spawn reports"
-    phase = Phase.REPORTS
-
     def __init__(self, world: World, post: Post) -> None:
         self.more = False
         self._children = world.children
-        self._poller = world.poller
         self._timers = world.timers
         self._clock = world.clock
         self._log = world.log
         self._post = post
         self._of_run: dict[str, Service] = {}
-        self._of_report: dict[int, Service] = {}
         self.ending: Ending | None = None
         self.helpers = Helpers(world, self._helper_finished)
         self._probes = Probes(world, self.helpers, self._answered)
@@ -122,6 +112,7 @@ class Performer:
         self._notifications = Notifications(world, post)
         self._readiness = Readiness(world, self._probes, self.outputs, self._notifications, post)
         self.listeners = Listeners()
+        self.spawns = Spawns(world, self._readiness, self.outputs, self.listeners, post)
         self.shares = Shares(world)
         self._health = Health(world, self._probes, post)
         self.schedules = Schedules(world, post)
@@ -272,37 +263,6 @@ class Performer:
         else:
             self._health.answered(answered)
 
-    # --- spawn reports ----------------------------------------------------------------------------------
-
-    def ready(self, fd: int, events: int) -> None:
-        """Read the report of a child: it has become its program, or says why not."""
-        del events
-        self.read_report(self._of_report[fd])
-
-    def failed(self, fd: int) -> None:
-        """Give up on a report that cannot be read; the child's exit will tell the rest."""
-        self._close_report(self._of_report[fd])
-
-    def read_report(self, service: Service) -> None:
-        """Read what the child has reported so far, if it has not been read yet."""
-        if service.report_fd is None:
-            return
-        report = read_report(service.report_fd)
-        if report is False:
-            return
-        self._close_report(service)
-        if isinstance(report, StageFailed):
-            service.not_spawned = NotSpawned(report.stage, report.errno)
-        else:
-            self._post(service, Spawned(self._clock()))
-
-    def _close_report(self, service: Service) -> None:
-        if service.report_fd is not None:
-            self._poller.drop(service.report_fd)
-            os.close(service.report_fd)
-            del self._of_report[service.report_fd]
-            service.report_fd = None
-
     # --- effects ----------------------------------------------------------------------------------------
 
     def _fork(self, service: Service) -> None:
@@ -310,49 +270,10 @@ class Performer:
         service.take_next_spec()
         service.forget_words()
         run_id = next(self._run_ids)
-        forked = self._spawn(service, run_id)
-        if isinstance(forked, StageFailed):
-            self._readiness.end_run(service)
-            cause = NotSpawned(forked.stage, forked.errno, forked.what)
-            self._post(service, SpawnFailed(cause, self._clock()))
-            return
-        service.run_id, service.report_fd = run_id, forked.report_fd
-        service.main = service.latest = forked.pid
-        self._of_run[run_id] = service
-        self._of_report[forked.report_fd] = service
-        self._poller.watch(forked.report_fd, self)
-        self.shares.begin(service)
-        self.zombies.begin(service)
-
-    def _spawn(self, service: Service, run_id: str) -> Forked | StageFailed:
-        try:
-            gear = self._gear(service, run_id)
-        except ListenError as error:
-            return StageFailed("sockets", error.errno, error.address)
-        except KernelError as error:
-            return StageFailed("descriptors", error.errno)
-        spec = outfit(service.spec, service.spec.command, *gear.environment)
-        try:
-            return self._children.spawn(spec, run_id, (*gear.descriptors, *gear.passed))
-        except ReaperdError:
-            # The user or group was there when the configuration was read, and is gone since.
-            return StageFailed("user", errno.ENOENT)
-        finally:
-            gear.close()
-
-    def _gear(self, service: Service, run_id: str) -> Gear:
-        gear = self._readiness.prepare(service, run_id)
-        try:
-            environment, passed = self.listeners.give(service.spec)
-            return replace(
-                gear,
-                environment=(*gear.environment, *environment),
-                descriptors=(*gear.descriptors, *self.outputs.open(service)),
-                passed=passed,
-            )
-        except KernelError:
-            gear.close()
-            raise
+        if self.spawns.spawn(service, run_id):
+            self._of_run[run_id] = service
+            self.shares.begin(service)
+            self.zombies.begin(service)
 
     def _signal(self, service: Service, number: int, scope: Scope) -> None:
         if service.run_id is None or self._has_no_run(service):
@@ -378,8 +299,6 @@ class Performer:
         if event == "service.spawn_failed" and isinstance(service.run.cause, NotSpawned):
             problem, hint = spawn_problem(service.run.cause, service.spec)
             fields.update(problem=f'cannot start "{service.spec.name}": {problem}', hint=hint)
-        elif event == "service.not_ready":
-            fields = {"pid": service.latest, "reason": self._readiness.problem(service), **fields}
         elif event in _ABOUT_MAIN:
             fields = {"pid": service.latest, **fields}
         self._log(event, service=service.spec.name, **fields)

@@ -17,7 +17,8 @@ from reaperd.config.spec import Asking, ExecCheck, HttpCheck, ServiceSpec, TcpCh
 from reaperd.loop.poller import WRITE, Phase
 from reaperd.supervise import netcheck
 from reaperd.supervise.helper import Errand, Finished, Order
-from reaperd.supervise.helpers import Helpers, outfit
+from reaperd.supervise.helpers import Helpers
+from reaperd.supervise.orders import outfit
 from reaperd.supervise.world import Pulse, World
 from reaperd.units import format_duration
 

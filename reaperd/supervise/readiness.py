@@ -64,11 +64,10 @@ class Gear:
 
 @dataclass(slots=True)
 class _Awaited:
-    """A service that is not ready yet: how often it was asked, and what it last answered."""
+    """A service that is not ready yet, and how often it was asked."""
 
     service: Service
     tries: int = 0
-    problem: str | None = None
 
 
 class Readiness:
@@ -152,11 +151,6 @@ class Readiness:
         self._outputs.look_no_more(service)
         self._close_pipe(service)
 
-    def problem(self, service: Service) -> str | None:
-        """Return what the service last answered, while it is awaited."""
-        awaited = self._awaited.get(service.spec.name)
-        return None if awaited is None else awaited.problem
-
     def due(self, name: str) -> None:
         """Ask again; where there is nothing to ask, the wait was all."""
         awaited = self._awaited.get(name)
@@ -172,7 +166,7 @@ class Readiness:
         awaited = self._awaited.get(answered.service)
         if awaited is None:
             return
-        awaited.problem = answered.problem
+        awaited.service.unready = answered.problem
         if answered.problem is None:
             self._is_ready(awaited.service)
         else:

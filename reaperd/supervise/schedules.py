@@ -5,8 +5,8 @@ nearest of all times as the wall clock will then show it, and whenever that cloc
 and all is reckoned anew. Without any schedule there is no timer and no descriptor. Nothing else in the daemon
 reads the wall clock to decide by it.
 
-Where no descriptor is left for that timer, the schedules stay armed: until there is one again, a timeout of
-the poll looks at them every second.
+Where no descriptor is left for that timer, or it cannot be watched, the schedules stay armed: until there is
+one again, a timeout of the poll looks at them every second.
 """
 
 import time
@@ -87,8 +87,8 @@ class Schedules:
     def arm(self, service: Service) -> None:
         """Let the times of `next_spec`, else of `spec`, come due from now on; replaces what was armed.
 
-        A schedule whose times have not changed keeps its pace. It is armed even where no descriptor is
-        left for the timer.
+        A schedule whose times have not changed keeps its pace. It is armed even where the timer cannot be
+        had.
         """
         when = _when(service)
         if when is None:
@@ -172,16 +172,23 @@ class Schedules:
         if self._timer is not None:
             return
         try:
-            timer = self._open_timer()
+            self._timer = self._open_watched()
         except KernelError as error:
             if not self._is_retrying:
                 self._log("schedule.no_timer", error=error.message)
             self._wait_for_timer()
             return
-        self._poller.watch(timer.fd, self)
-        self._timer = timer
         self._is_retrying = False
         self._timers.cancel(_RETRY)
+
+    def _open_watched(self) -> Timer:
+        timer = self._open_timer()
+        try:
+            self._poller.watch(timer.fd, self)
+        except KernelError:
+            timer.close()
+            raise
+        return timer
 
     def _wait_for_timer(self) -> None:
         self._is_retrying = True

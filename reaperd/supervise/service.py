@@ -29,6 +29,7 @@ class Service:
         announced: what it says that it is doing: "reloading" or "stopping".
         unkillable: what is known of a process of it that does not end by SIGKILL, as of the latest look.
         said: what it last said of its own state, for people: STATUS of sd_notify(3).
+        unready: what this run was last seen to lack for being ready.
         next_run_ns: when its schedule is due, by the wall clock as that stands; None where none is armed.
         dropped: lines of its output that were dropped since the daemon started, because where they go failed.
         zombies: how many zombies stay under it, as of the latest look; None where nobody looks.
@@ -53,6 +54,7 @@ class Service:
     announced: str | None = None
     unkillable: str | None = None
     said: str | None = None
+    unready: str | None = None
     next_run_ns: int | None = None
     unlimited: str | None = None
     told_holds: tuple[str, ...] = ()
@@ -68,8 +70,8 @@ class Service:
         return self.run.state is State.STOPPING and self.run.want is Want.DOWN and not self.again
 
     def forget_words(self) -> None:
-        """Forget what the last run said of itself."""
-        self.said = self.announced = self.named_main = self.watchdog_ns = None
+        """Forget what the last run said of itself, or was seen to lack."""
+        self.said = self.announced = self.unready = self.named_main = self.watchdog_ns = None
 
     def take_next_spec(self) -> None:
         """Follow the spec that a reload brought, if any."""

@@ -74,7 +74,9 @@ def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
     if run.state not in {State.STARTING, State.RUNNING, State.STOPPING}:
         return told
     announced = None if service.announced is None else f"says that it is {service.announced}"
-    return "; ".join(filter(None, (announced, told, service.unlimited))) or None
+    lacks = service.unready if run.state is State.STARTING else None
+    unready = None if lacks is None else f"not ready: {lacks}"
+    return "; ".join(filter(None, (announced, unready, told, service.unlimited))) or None
 
 
 def rfc3339(timestamp_s: float) -> str:

@@ -47,11 +47,10 @@ STARTS_A_TURN: Final = 16
 _BEING_STARTED: Final = "it is just being started"
 _NOT_RUNNING: Final = "it does not run"
 
-_TIMER_EVENTS: Final[dict[Timer, type[BackoffOver | Stable | GraceOver | ReadyLate]]] = {
+_TIMER_EVENTS: Final[dict[Timer, type[BackoffOver | Stable | GraceOver]]] = {
     Timer.BACKOFF: BackoffOver,
     Timer.STABLE: Stable,
     Timer.GRACE: GraceOver,
-    Timer.READY: ReadyLate,
 }
 
 
@@ -167,7 +166,7 @@ class Supervisor:
 
     def _main_exited(self, service: Service, ended: Ended) -> None:
         # A dead child has said all it will ever say, so its report can be read to the end now.
-        self._performer.read_report(service)
+        self._performer.spawns.read_report(service)
         if self._has_successor(service):
             return
         service.main = None
@@ -205,7 +204,7 @@ class Supervisor:
                 self._look = True
                 self._performer.due(name, timer)
             elif name in self.services:
-                self._post(self.services[name], _TIMER_EVENTS[timer](now_ns))
+                self._post(self.services[name], _over(timer, self.services[name], now_ns))
 
     def look(self) -> None:
         """Look for what nothing announces: orphans while nobody dies, and who does not end by SIGKILL."""
@@ -305,6 +304,13 @@ class Supervisor:
             self._post(service, TreeEmpty(self._clock()))
         elif service.run.rung == LAST_RUNG:
             self._performer.kill(service)
+
+
+def _over(timer: Timer, service: Service, now_ns: int) -> Event:
+    """Return what it means that a deadline of a service's run is over."""
+    if timer is Timer.READY:
+        return ReadyLate(now_ns, service.unready)
+    return _TIMER_EVENTS[timer](now_ns)
 
 
 def _is_before_exec(service: Service) -> bool:

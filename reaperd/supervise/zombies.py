@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from reaperd.children.tally import Tally
 from reaperd.config import spec as config
-from reaperd.config.spec import SECOND_NS, HealthAction, ServiceSpec, ZombieRemedy
+from reaperd.config.daemon_spec import ZombieRemedy
+from reaperd.config.spec import SECOND_NS, HealthAction, ServiceSpec
 from reaperd.policy.words import CheckFailed, Event, Exited, Unhealthy
 from reaperd.supervise.helper import MOST_ANSWERED, Errand, Finished, Order
 from reaperd.supervise.helpers import Helpers

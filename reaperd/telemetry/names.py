@@ -26,6 +26,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.spawned": ("info", frozenset({"pid"})),
     "service.running": ("info", frozenset({"pid"})),
     "service.not_ready": ("error", frozenset({"pid", "reason"})),
+    "service.unsearched": ("warning", frozenset({"pid", "stream", "problem", "hint"})),
     "service.unhealthy": ("error", frozenset({"pid", "reason"})),
     "service.ailing": ("warning", frozenset({"pid", "reason", "failures"})),
     "service.recovered": ("info", frozenset({"pid"})),

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from reaperd.config.spec import SECOND_NS, Track
+from reaperd.config.daemon_spec import Track
+from reaperd.config.spec import SECOND_NS
 from reaperd.errors import KernelError
 from reaperd.kernel.procconn import Connector
 from reaperd.model import Change, Process, ProcessTable, Reaped, Seen

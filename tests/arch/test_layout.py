@@ -116,7 +116,6 @@ def test_everything_in_the_list_is_told() -> None:
         if name.startswith("helper."):
             given[name].add("errand")  # of the order that each is about
     given["service.spawn_failed"] |= {"problem", "hint"}  # sentences are `perform`'s
-    given["service.not_ready"] |= {"pid", "reason"}  # so is this one
     given["daemon.reloaded"] |= EVENTS["daemon.reloaded"][1]  # a dictionary that the answer shares
     assert {name for _, name, _ in told()} == set(EVENTS)
     assert {name: keys - COMMON for name, keys in given.items()} == {

@@ -137,6 +137,16 @@ def test_rights_change_with_a_reload() -> None:
         assert found_by_group["POST /v1/reload"][0] == 403
 
 
+def test_the_socket_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
+    """Whoever is given rights, and after a reload too."""
+    web = service("web", WAIT)
+    with daemon(tmp_path, f'control = {{ mode = "640", read = ["0"] }}\n{web}') as made:
+        assert (tmp_path / "c.sock").stat().st_mode & 0o777 == 0o640
+        made.configure(f'control = {{ mode = "620", read = ["0"] }}\n{web}')
+        made.ask("reload")
+        assert (tmp_path / "c.sock").stat().st_mode & 0o777 == 0o620
+
+
 # --- over TCP ---
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.support.daemons import alive, daemon, service, sleeper, wait_none
-from tests.support.processes import wait_until
+from tests.support.processes import WITHIN_S, wait_until
 
 
 def test_failures_in_a_row_restart_the_service(tmp_path: Path) -> None:
@@ -86,6 +86,7 @@ def test_a_connection_that_hangs_is_a_failure(tmp_path: Path) -> None:
 def test_a_page_is_asked_for(tmp_path: Path) -> None:
     """What does not speak HTTP is unhealthy, in words."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(WITHIN_S)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         health = {"http": url, "interval": "50ms", "timeout": "20s", "failures": 1}
         with daemon(tmp_path, service("web", ["sleep", "1000"], health=health)) as running:

@@ -1,5 +1,6 @@
-"""Keys that shape a process or its fate, each seen to have its effect; and what proves the others."""
+"""Keys that shape a process or its fate, each seen to have its effect. test_proofs.py names all proofs."""
 
+import errno
 import json
 import os
 import resource
@@ -7,18 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from reaperd.config.keys import DAEMON, SERVICE, USE
-from reaperd.config.outputs import FILE
-from reaperd.config.table import Key
 from tests.support.daemons import daemon, service
-from tests.support.processes import ROOT, need_root, system_python, wait_until
+from tests.support.processes import ROOT, need_root, system_python, wait_readable, wait_until
+from tests.support.written import parts
 
 # Writes what a program finds itself to be, into the file that it is given.
 MIRROR: Final = """
@@ -38,7 +36,45 @@ with open(sys.argv[1] + ".part", "w") as file:
     json.dump(found, file)
 os.rename(sys.argv[1] + ".part", sys.argv[1])
 """
-# Below what the daemon has, so that no right is needed. Soft ones, and where they are not given hard ones.
+CAP_SYS_RESOURCE: Final = 24  # linux/capability.h
+
+STREAMS: Final = {"stdout": 1, "stderr": 2}
+
+# Says who of a family got SIGTERM: the main process, its child, and a descendant in a session of its own.
+# Once as many as are to get it have said so, the main process sends the others SIGWINCH, which ends them;
+# who has both pending gets SIGTERM first, for its number is lower: signal(7).
+FAMILY: Final = """
+import os, signal, sys, time
+said, wanted = sys.argv[1], int(sys.argv[2])
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGWINCH})
+
+def follow(name):
+    while signal.sigwait({signal.SIGTERM, signal.SIGWINCH}) == signal.SIGTERM:
+        with open(said, "a") as file:
+            print(name, file=file)
+        if name == "main":
+            return
+
+others = []
+for name in ("child", "stray"):
+    pid = os.fork()
+    if pid == 0:
+        if name == "stray":
+            os.setsid()
+        follow(name)
+        os._exit(0)
+    others.append(pid)
+while os.getsid(others[1]) != others[1]:
+    time.sleep(0.01)
+print("ready", file=open(3, "w"), flush=True)
+follow("main")
+while len(open(said).read().split()) < wanted:
+    time.sleep(0.01)
+for pid in others:
+    os.kill(pid, signal.SIGWINCH)
+    os.waitpid(pid, 0)
+"""
+# Soft and hard. Below what a daemon has, so that no right is needed; but some machines give none of a kind.
 LIMITS: Final[dict[str, tuple[int, int]]] = {
     "as": (1 << 38, 1 << 39),
     "core": (0, 4096),
@@ -47,11 +83,11 @@ LIMITS: Final[dict[str, tuple[int, int]]] = {
     "fsize": (1 << 30, 1 << 31),
     "memlock": (4096, 8192),
     "msgqueue": (4096, 8192),
-    "nice": (0, 0),
+    "nice": (3, 7),
     "nofile": (50, 60),
     "nproc": (400, 500),
     "rss": (1 << 38, 1 << 39),
-    "rtprio": (0, 0),
+    "rtprio": (3, 7),
     "rttime": (5000, 6000),
     "sigpending": (40, 50),
     "stack": (1 << 20, 1 << 21),
@@ -73,10 +109,26 @@ def _seen(tmp_path: Path, out: Path | None = None, **keys: object) -> dict[str, 
 def test_each_limit_is_set(tmp_path: Path, name: str) -> None:
     """Soft and hard, by its own name."""
     soft, hard = LIMITS[name]
-    seen = _seen(tmp_path, limits={name: {"soft": soft, "hard": hard}})
-    assert seen["limits"][name] == [soft, hard]
-    unlike = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
-    assert unlike != (soft, hard) or hard == 0, "it would be so without"
+    limits = {name: {"soft": soft, "hard": hard}}
+    ours = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
+    assert ours != (soft, hard), "it would be so without"
+    if ours[1] != resource.RLIM_INFINITY and ours[1] < hard and not _may_raise_limits():
+        _is_refused(tmp_path, name, limits)
+    else:
+        assert _seen(tmp_path, limits=limits)["limits"][name] == [soft, hard]
+
+
+def _may_raise_limits() -> bool:
+    effective = next(line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line)
+    return bool(int(effective.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def _is_refused(tmp_path: Path, name: str, limits: dict[str, dict[str, int]]) -> None:
+    """Assert that the kernel was asked for just this limit, and said no: setrlimit(2)."""
+    with daemon(tmp_path, service("web", "exec sleep 1000", limits=limits, restart="never")) as running:
+        failed = running.event("service.spawn_failed")
+        assert (failed["stage"], failed["errno"]) == ("limits", errno.EPERM)
+        assert f"setting its limit {name} to {limits[name]['hard']}" in failed["problem"]
 
 
 def test_a_process_is_what_its_keys_say(tmp_path: Path) -> None:
@@ -178,28 +230,82 @@ def test_a_stop_takes_as_long_as_it_may(tmp_path: Path) -> None:
         assert (killed - asked).total_seconds() < 5
 
 
-def test_a_narrow_scope_leaves_the_others_to_the_main_process(tmp_path: Path) -> None:
-    """They get no signal as long as it lives; here it ends them itself."""
+@pytest.mark.parametrize(
+    ("scope", "hit"),
+    [("main", ["main"]), ("group", ["child", "main"]), ("tree", ["child", "main", "stray"])],
+)
+def test_a_stop_signals_as_far_as_its_scope(tmp_path: Path, scope: str, hit: list[str]) -> None:
+    """The main process, its group, or a descendant in a session of its own too; nobody beyond."""
     said = tmp_path / "said"
-    loop = "while :; do sleep 0.05; done"
-    script = (
-        f"(trap 'echo child >>{said}' TERM; echo up; {loop}) & child=$!; "
-        f"trap 'echo main >>{said}; sleep 0.2; kill -KILL $child; exit 0' TERM; {loop}"
-    )
-    with daemon(tmp_path, service("web", script, ready={"log": "up"}, stop={"scope": "main"})) as running:
+    command = [system_python(), "-I", "-S", "-c", FAMILY, str(said), str(len(hit))]
+    stop = {"scope": scope, "timeout": "60s"}
+    with daemon(tmp_path, service("web", command, ready={"fd": 3}, stop=stop)) as running:
         running.event("service.running")
         running.ask("stop", "web")
-        assert said.read_text() == "main\n"
+        assert sorted(said.read_text().split()) == hit
 
 
-def test_a_line_is_cut_where_that_is_said(tmp_path: Path) -> None:
-    """After so many bytes, in the file."""
-    file = tmp_path / "log"
-    text = service("web", f"echo {'x' * 200}", oneshot=True, stdout={"file": str(file), "max_line": "80B"})
-    with daemon(tmp_path, text) as running:
+@pytest.mark.parametrize(
+    ("stream", "to", "line"),
+    [
+        ("stdout", "inherit", "said"),
+        ("stdout", "prefix", "web | said"),
+        ("stdout", "json", '"stream": "stdout", "message": "said"}'),
+        ("stderr", "stdout", "said"),
+        ("stderr", "prefix", "web ! said"),
+        ("stderr", "json", '"stream": "stderr", "message": "said"}'),
+    ],
+)
+def test_an_output_alone_goes_to_the_daemons_as_is_said(
+    tmp_path: Path, stream: str, to: str, line: str
+) -> None:
+    """To its standard output, each line by itself; the other output of the service stays where it is."""
+    script = f"echo said >&{STREAMS[stream]}"
+    text = service("web", script, oneshot=True, **{stream: to})
+    with daemon(tmp_path, text, stdout=subprocess.PIPE) as running:
+        stdout = running.process.stdout
+        assert stdout is not None
+        wait_readable(stdout.fileno())
+        assert stdout.readline().decode().endswith(f"{line}\n")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_alone_goes_nowhere_where_that_is_said(tmp_path: Path, stream: str) -> None:
+    """The program has the null device there, and a place of its own for the other one."""
+    told = tmp_path / "told"
+    script = f"out=$(readlink /proc/$$/fd/1); err=$(readlink /proc/$$/fd/2); echo $out $err >{told}"
+    other = {"stdout": "stderr", "stderr": "stdout"}[stream]
+    keys = {stream: "null", other: {"file": str(tmp_path / "log")}}
+    with daemon(tmp_path, service("web", script, oneshot=True, **keys)) as running:
         running.event("service.finished")
-        wait_until(lambda: "x" * 70 in file.read_text(), "the line to be written")
-        assert "x" * 81 not in file.read_text()
+        places = dict(zip(("stdout", "stderr"), told.read_text().split(), strict=True))
+        assert (places[stream], places[other].partition(":")[0]) == ("/dev/null", "pipe")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_line_is_cut_where_that_is_said(tmp_path: Path, stream: str) -> None:
+    """After so many bytes, in the file."""
+    log = tmp_path / "log"
+    script = f"echo {'x' * 200} >&{STREAMS[stream]}"
+    with daemon(
+        tmp_path, service("web", script, oneshot=True, **{stream: {"file": str(log), "max_line": "80B"}})
+    ) as running:
+        running.event("service.finished")
+        wait_until(lambda: "x" * 70 in log.read_text(), "the line to be written")
+        assert "x" * 81 not in log.read_text()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_old_files_are_compressed_where_that_is_said(tmp_path: Path, stream: str) -> None:
+    """And as many kept as are to be."""
+    log = tmp_path / "log"
+    to = {"file": str(log), "max_size": "1KiB", "keep": 3, "compress": True}
+    script = f"seq 2000 >&{STREAMS[stream]}; exec sleep 1000"
+    with daemon(tmp_path, service("web", script, **{stream: to})):
+        wait_until(
+            lambda: [part.suffix for part in parts(log)] == [".gz", ".gz", ".gz", ""],
+            "three compressed files and the log",
+        )
 
 
 def test_no_run_has_a_cgroup_of_its_own_where_that_is_said(tmp_path: Path) -> None:
@@ -254,113 +360,3 @@ def _first_lines(tmp_path: Path, settings: str, program: str = "true") -> list[s
         check=False,
     )
     return done.stderr.splitlines()
-
-
-# --- what proves the others -----------------------------------------------------------------------------
-
-HERE: Final = "process/test_keys.py"
-LIFE, TREE, ORDER = "process/test_daemon_life.py", "process/test_children_tree.py", "process/test_order.py"
-READY, HEALTH, FILES = "process/test_readiness.py", "process/test_health.py", "process/test_output_file.py"
-HELPERS, SCHEDULES, ENDS = "process/test_helpers.py", "process/test_schedules.py", "process/test_essential.py"
-
-PROVED_BY: Final[dict[str, str]] = {
-    "socket": "process/test_daemon_faults.py::test_a_second_daemon_on_the_same_socket_is_refused",
-    "state_dir": "process/test_daemon_faults.py::test_a_second_daemon_on_the_same_lock_is_refused",
-    "include": f"{HERE}::test_files_are_included",
-    "log.level": f"{HERE}::test_a_level_leaves_lines_out",
-    "log.format": f"{HERE}::test_lines_of_the_log_look_as_they_are_asked_to",
-    "shutdown_timeout": f"{ENDS}::test_services_that_do_not_end_in_time_are_killed",
-    "cgroup": f"{HERE}::test_no_run_has_a_cgroup_of_its_own_where_that_is_said",
-    "forward_signals": f"{ENDS}::test_signals_are_handed_on_to_the_services_named",
-    "use": "unit/config/test_services.py::test_a_template_gives_what_the_service_leaves_out",
-    "command": f"{LIFE}::test_a_missing_program_fails_at_exec",
-    "user": f"{HERE}::test_user_and_groups_are_taken_from_the_keys",
-    "group": f"{HERE}::test_user_and_groups_are_taken_from_the_keys",
-    "supplementary_groups": f"{HERE}::test_user_and_groups_are_taken_from_the_keys",
-    **dict.fromkeys(
-        (
-            *("directory", "umask", "nice", "oom_score_adj", "environment", "environment_files"),
-            "clear_environment",
-        ),
-        f"{HERE}::test_a_process_is_what_its_keys_say",
-    ),
-    "requires": f"{ORDER}::test_a_failed_requirement_holds_and_is_named",
-    "after": f"{HERE}::test_order_alone_holds_until_the_other_is_ready",
-    "before": f"{HERE}::test_order_alone_holds_until_the_other_is_ready",
-    "instances": f"{ORDER}::test_an_unready_instance_holds_and_all_of_them_are_meant",
-    "restart": f"{LIFE}::test_the_restart_policy_decides_what_follows_an_end",
-    "backoff.initial": f"{LIFE}::test_a_killed_service_waits_for_its_backoff_and_no_longer",
-    "backoff.factor": f"{HERE}::test_each_wait_is_so_much_longer_than_the_last",
-    "backoff.max": f"{LIFE}::test_a_crash_loop_backs_off",
-    "backoff.jitter": f"{LIFE}::test_a_crash_loop_backs_off",
-    "backoff.reset_after": f"{HERE}::test_a_run_that_proved_stable_ends_the_count",
-    "start_limit.count": f"{ORDER}::test_a_start_limit_gives_up_and_says_so",
-    "start_limit.interval": f"{HERE}::test_starts_of_long_ago_do_not_count_for_the_limit",
-    "success_exit_codes": f"{HERE}::test_what_counts_as_success_does",
-    "success_signals": f"{HERE}::test_what_counts_as_success_does",
-    "ready.notify": "process/test_notify.py::test_any_process_of_the_service_may_say_that_it_is_ready",
-    "ready.fd": f"{READY}::test_a_line_in_its_descriptor_makes_it_ready",
-    "ready.log": f"{READY}::test_a_matching_line_of_its_output_makes_it_ready",
-    "ready.delay": f"{READY}::test_a_delay_makes_it_ready",
-    "ready.tcp": f"{READY}::test_a_port_is_tried_until_it_is_there",
-    "ready.http": f"{READY}::test_a_page_that_is_there_makes_it_ready",
-    "ready.exec": f"{READY}::test_a_command_that_succeeds_makes_it_ready",
-    "ready_timeout": f"{READY}::test_a_check_that_hangs_ends_with_the_wait",
-    "health.tcp": f"{HEALTH}::test_a_connection_that_hangs_is_a_failure",
-    "health.http": f"{HEALTH}::test_a_page_is_asked_for",
-    "health.exec": f"{HEALTH}::test_failures_in_a_row_restart_the_service",
-    "health.interval": f"{HEALTH}::test_failures_in_a_row_restart_the_service",
-    "health.timeout": f"{HEALTH}::test_a_check_that_hangs_is_a_failure",
-    "health.failures": f"{HEALTH}::test_who_only_wants_to_know_is_told_once_each_way",
-    "health.action": f"{HEALTH}::test_who_only_wants_to_know_is_told_once_each_way",
-    "stop.signal": f"{LIFE}::test_the_configured_stop_signal_is_sent",
-    "stop.timeout": f"{HERE}::test_a_stop_takes_as_long_as_it_may",
-    "stop.command": f"{HELPERS}::test_a_stop_command_stops_in_place_of_the_signal",
-    "stop.scope": f"{HERE}::test_a_narrow_scope_leaves_the_others_to_the_main_process",
-    "reload.signal": "process/test_reload.py::test_services_reload_themselves_as_they_say",
-    "reload.command": "process/test_reload.py::test_services_reload_themselves_as_they_say",
-    "process_connector": "process/test_tracking.py::test_without_the_connector_the_clock_finds_an_adoption",
-    "essential": f"{ENDS}::test_its_end_ends_the_daemon_with_its_status",
-    **{f"limits.{name}": f"{HERE}::test_each_limit_is_set" for name in LIMITS},
-    **dict.fromkeys(
-        ("memory_max", "cpu_weight", "pids_max"),
-        "process/test_shares.py::test_each_instance_has_its_limits_and_a_reload_changes_them",
-    ),
-    "stdout": f"{FILES}::test_nothing_is_lost_across_restarts_and_reloads",
-    "stderr": f"{ENDS}::test_outputs_go_where_they_are_sent",
-    "stdout.file": f"{FILES}::test_nothing_is_lost_across_restarts_and_reloads",
-    "stdout.max_size": f"{FILES}::test_no_more_than_so_many_old_files_are_kept",
-    "stdout.max_age": f"{FILES}::test_an_old_file_is_set_aside_for_its_age",
-    "stdout.keep": f"{FILES}::test_no_more_than_so_many_old_files_are_kept",
-    "stdout.compress": "process/test_logs.py::test_the_rotated_set_is_shown_as_one",
-    "stdout.max_line": f"{HERE}::test_a_line_is_cut_where_that_is_said",
-    "stdout.buffer": f"{FILES}::test_what_a_full_disk_drops_is_counted_and_marked",
-    "on_failure": f"{HELPERS}::test_hooks_are_told_of_the_end",
-    "on_exit": f"{HELPERS}::test_hooks_are_told_of_the_end",
-    "oneshot": f"{ORDER}::test_a_oneshot_that_ended_well_satisfies_and_is_not_run_again",
-    "schedule.cron": f"{SCHEDULES}::test_cron_runs_by_the_clock",
-    "schedule.every": f"{SCHEDULES}::test_every_runs_again_and_again_and_never_early",
-    "schedule.overlap": f"{SCHEDULES}::test_a_time_that_comes_too_soon_is_made_up_for",
-    "notify_access": "process/test_notify.py::test_with_access_for_main_a_child_is_a_stranger",
-}
-# Proved where they are at home: who may ask what, and what watches over processes.
-ELSEWHERE: Final = ("control", "groups", "zombies", "heal_interval", "track", "sockets", "watchdog")
-
-
-def _paths(keys: tuple[Key, ...], before: str = "") -> Iterator[str]:
-    for key in keys:
-        path = before + key.name
-        if path in ELSEWHERE or path.startswith("stderr."):
-            continue
-        if not key.kind.keys or key.kind.keys is FILE:
-            yield path
-        yield from _paths(key.kind.keys, f"{path}.")
-
-
-def test_each_key_has_a_test_that_exists() -> None:
-    """A new key needs a row, and a test that is renamed takes its rows along."""
-    assert set(PROVED_BY) == set(_paths((USE, *DAEMON, *SERVICE)))
-    for proof in PROVED_BY.values():
-        path, _, name = proof.partition("::")
-        text = (ROOT / "tests" / path).read_text()
-        assert not name or f"def {name}(" in text, proof

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemons import daemon
-from tests.support.processes import ROOT, need_root, wait_until
+from tests.support.daemons import daemon, service
+from tests.support.processes import ROOT, need_root, system_python, wait_until
 
 ACCEPTOR = f'command = ["{sys.executable}", "-I", "-S", "{ROOT}/tests/support/acceptor.py"]\n'
 
@@ -167,12 +167,30 @@ def test_a_file_has_the_mode_and_the_owner_that_are_asked_for(tmp_path: Path) ->
         running.event("service.running", service="web")
         found = (tmp_path / "s").stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o660, 65534, 65534)
-        running.configure(text(', mode = "0600", user = "root", group = "root"'))
+        running.configure(text(', mode = "0600", user = "root", group = "7"'))
         running.ask("reload")
         running.event("service.running", nth=2, service="web")
         changed = (tmp_path / "s").stat()
-        assert (stat.S_IMODE(changed.st_mode), changed.st_uid, changed.st_gid) == (0o600, 0, 0)
+        assert (stat.S_IMODE(changed.st_mode), changed.st_uid, changed.st_gid) == (0o600, 0, 7)
         assert changed.st_ino == found.st_ino
+
+
+def test_as_many_may_wait_as_are_allowed(tmp_path: Path) -> None:
+    """The kernel tells the longest queue of a socket that listens: tcp_get_info in net/ipv4/tcp.c."""
+    told = tmp_path / "told"
+    tell = (
+        "import socket, struct, sys; info = socket.socket(fileno=3).getsockopt(socket.IPPROTO_TCP, 11, 32); "
+        "print(struct.unpack_from('I', info, 28)[0], file=open(sys.argv[1], 'w'))"
+    )
+    text = service(
+        "web",
+        [system_python(), "-I", "-S", "-c", tell, str(told)],
+        oneshot=True,
+        sockets=[{"listen": f"tcp://127.0.0.1:{free_port()}", "backlog": 17}],
+    )
+    with daemon(tmp_path, text) as running:
+        running.event("service.finished", service="web")
+        assert told.read_text() == "17\n"
 
 
 def test_a_stale_file_is_taken_away_and_a_living_one_is_not(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_thousand_restarts_leave_no_descriptor(tmp_path: Path) -> None:
         running.event("service.exited", nth=20, service="web")
         few = _once_stopped(running)
         running.ask("start", "web", "late")
-        running.event("service.exited", nth=1000, within_s=120, service="web")
+        running.event("service.exited", nth=1000, within_s=600, service="web")
         assert len(running.events("service.spawn_failed", service="late")) > 20
         assert _once_stopped(running) == few
 

@@ -33,9 +33,9 @@ def file(log: Path, **keys: Any) -> dict[str, object]:
     return {"file": str(log), **keys}
 
 
-def once(name: str, command: list[str] | str, log: Path, **keys: Any) -> str:
+def once(name: str, command: list[str] | str, log: Path, *, stream: str = "stdout", **keys: Any) -> str:
     """Return a service that writes into a log until it ends by itself."""
-    return service(name, command, oneshot=True, stdout=file(log, **keys))
+    return service(name, command, oneshot=True, **{stream: file(log, **keys)})
 
 
 def wait_content(log: Path, wanted: bytes) -> None:
@@ -340,10 +340,11 @@ def test_what_is_no_file_is_refused_and_harms_nobody(tmp_path: Path, what: str) 
     assert not elsewhere.exists()
 
 
-def test_an_old_file_is_set_aside_for_its_age(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stream", "to"), [("stdout", 1), ("stderr", 2)])
+def test_an_old_file_is_set_aside_for_its_age(tmp_path: Path, stream: str, to: int) -> None:
     """Without another line being written, and only once."""
     log = tmp_path / "web.log"
-    text = service("web", "echo up; exec sleep 1000", stdout=file(log, max_age="1s"))
+    text = service("web", f"echo up >&{to}; exec sleep 1000", **{stream: file(log, max_age="1s")})
     with daemon(tmp_path, text) as running:
         wait_until(lambda: len(parts(log)) == 2, "the old file")
         running.event("service.running")
@@ -352,10 +353,12 @@ def test_an_old_file_is_set_aside_for_its_age(tmp_path: Path) -> None:
         assert log.read_bytes() == b""
 
 
-def test_no_more_than_so_many_old_files_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stream", "to"), [("stdout", 1), ("stderr", 2)])
+def test_no_more_than_so_many_old_files_are_kept(tmp_path: Path, stream: str, to: int) -> None:
     """The newest of them, and the log itself."""
     log = tmp_path / "web.log"
-    with daemon(tmp_path, once("web", ["seq", "10000"], log, max_size="1KiB", keep=3)) as running:
+    text = once("web", f"seq 10000 >&{to}", log, stream=stream, max_size="1KiB", keep=3)
+    with daemon(tmp_path, text) as running:
         running.event("service.finished")
     assert len(parts(log)) == 4
     numbers = [int(line) for line in content(log).splitlines()]
@@ -402,17 +405,19 @@ def test_a_full_disk_that_recovers_loses_nothing_that_the_buffer_holds(tmp_path:
         assert_sequence(inside, 60000)
 
 
-@pytest.mark.parametrize("max_size", [None, "16KiB"])
+@pytest.mark.parametrize(
+    ("stream", "to", "max_size"), [("stdout", 1, None), ("stdout", 1, "16KiB"), ("stderr", 2, None)]
+)
 def test_what_a_full_disk_drops_is_counted_and_marked(
-    tmp_path: Path, gate: Path, max_size: str | None
+    tmp_path: Path, gate: Path, stream: str, to: int, max_size: str | None
 ) -> None:
     """Written and dropped lines are all there were, and a line stands for those that are missing."""
     disk = tmp_path / "disk"
     disk.mkdir()
     log = disk / "web.log"
     more = {} if max_size is None else {"max_size": max_size, "keep": 1000}
-    script = f"seq 200000; read _ <{gate}; echo 200001; exec sleep 1000"
-    text = service("web", script, stdout=file(log, buffer="32KiB", **more))
+    script = f"exec >&{to}; seq 200000; read _ <{gate}; echo 200001; exec sleep 1000"
+    text = service("web", script, **{stream: file(log, buffer="32KiB", **more)})
     with daemon(tmp_path, text, program=(*small_disk(disk), *DAEMON)) as running:
         running.event("output.failing")
         wait_until(lambda: running.row("web")["dropped"] > 100_000, "lines to be dropped")

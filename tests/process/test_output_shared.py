@@ -101,18 +101,20 @@ ln -s "$0/syslog" "$0/dev/log" && mount --rbind "$0/dev" /dev && exec "$@"
 """
 
 
+@pytest.mark.parametrize(("stream", "number"), [("stdout", 1), ("stderr", 2)])
 @pytest.mark.parametrize("to", ["journal", "syslog"])
-def test_lines_reach_the_journal_and_syslog(tmp_path: Path, to: str) -> None:
+def test_lines_reach_the_journal_and_syslog(tmp_path: Path, to: str, stream: str, number: int) -> None:
     """One that begins late gets what was held for it, in order."""
     words = ("unshare", "-m" if os.geteuid() == 0 else "-Urm", "sh", "-c", NAMESPACE, str(tmp_path))
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine allows no mount namespace with a /dev of its own")
-    text = service("web", "echo '<4>one'; echo two; exec sleep 1000", stdout=to)
+    script = f"exec >&{number}; echo '<4>one'; echo two; exec sleep 1000"
+    text = service("web", script, **{stream: to})
     with (
         daemon(tmp_path, text, program=(*words, *DAEMON)) as running,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
     ):
-        running.event("output.failing", to=f"{to}:web:stdout")
+        running.event("output.failing", to=f"{to}:web:{stream}")
         sock.settimeout(20)
         sock.bind(str(tmp_path / to))
         first, second = sock.recv(65536), sock.recv(65536)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.daemons import Running, alive, daemon, service, sleeper, wait_none
-from tests.support.processes import wait_readable, wait_until
+from tests.support.processes import ROOT, wait_readable, wait_until
 
 # Answers 503 until the file that it is given exists, then 200.
 WEB = """
@@ -101,6 +101,35 @@ def test_a_matching_line_of_its_output_makes_it_ready(tmp_path: Path, gate: Path
         stdout = running.process.stdout
         assert stdout is not None
         assert (stdout.readline(), stdout.readline()) == (b"almost\n", b"after\n")
+
+
+def test_a_search_that_takes_too_long_is_told_and_ends_nobody(tmp_path: Path) -> None:
+    """Which output is looked at no more, and what to write instead; a line in the other one still counts."""
+    pattern = "^(a+)+$"
+    line = "a" * 60 + "!"
+    keys: dict[str, object] = {"restart": "never", "ready_timeout": "1s"}
+    texts = [
+        service("web", f"echo {line}; exec sleep 1000", ready={"log": pattern}, ready_timeout="1h"),
+        service("late", f"echo {line} >&2; exec sleep 1000", ready={"log": pattern}, **keys),
+        service("saved", f"echo {line}; echo aaa >&2; exec sleep 1000", ready={"log": pattern}),
+    ]
+    with daemon(tmp_path, "".join(texts)) as running:
+        told = running.event("service.unsearched", service="web")
+        assert (told["stream"], told["level"]) == ("stdout", "warning")
+        assert told["pid"] == running.row("web")["pid"]
+        assert "service.web.ready.log" in told["hint"]
+        assert running.event("service.unsearched", service="late")["stream"] == "stderr"
+        why = running.row("web")["why"]
+        assert why.startswith("not ready: matching lines of its stdout took over 0.1s")
+        assert 'write ready.log without repetitions of repetitions, "a+" for "(a+)+"' in why
+        late = running.event("service.not_ready", service="late")["reason"]
+        assert late.startswith("matching lines of its stderr took over 0.1s")
+        running.event("service.failed", service="late")
+        words = [sys.executable, "-m", "reaperd", "why", "late", "--socket", str(running._socket)]
+        said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+        assert f"was not ready within 1s: {late}" in said
+        running.event("service.running", service="saved")
+        assert len(running.events("service.unsearched", service="web")) == 1
 
 
 def test_an_output_that_nobody_reads_does_not_stop_the_daemon(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reaperd.config.daemon_spec import DaemonSpec
 from reaperd.config.diff import Diff, diff
-from reaperd.config.spec import Config, DaemonSpec, ServiceSpec
+from reaperd.config.spec import Config, ServiceSpec
 
 DAEMON = DaemonSpec(Path("/s"), Path("/state"))
 

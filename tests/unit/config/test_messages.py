@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from reaperd.config.keys import DAEMON, SERVICE
+from reaperd.config.daemon_keys import DAEMON
+from reaperd.config.keys import SERVICE
 from reaperd.config.read import parse_toml
 from reaperd.config.report import Report, Source
 from reaperd.config.table import Key

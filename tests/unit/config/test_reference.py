@@ -8,16 +8,15 @@ import pytest
 from reaperd.config import reference
 from reaperd.config.checks import HEALTH
 from reaperd.config.control import CONTROL
-from reaperd.config.keys import BACKOFF, DAEMON, LOG, RELOAD, SERVICE, START_LIMIT, STOP, ZOMBIES
+from reaperd.config.daemon_keys import DAEMON, LOG
+from reaperd.config.daemon_spec import Control, DaemonSpec, Log
+from reaperd.config.keys import BACKOFF, RELOAD, SERVICE, START_LIMIT, STOP, ZOMBIES
 from reaperd.config.report import Report, Site, Source
 from reaperd.config.schedules import SCHEDULE
 from reaperd.config.spec import (
     Backoff,
-    Control,
-    DaemonSpec,
     Every,
     Health,
-    Log,
     Reload,
     Schedule,
     ServiceSpec,

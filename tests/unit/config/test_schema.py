@@ -1,7 +1,8 @@
 import json
 from typing import Any
 
-from reaperd.config.keys import DAEMON, SERVICE, USE
+from reaperd.config.daemon_keys import DAEMON
+from reaperd.config.keys import SERVICE, USE
 from reaperd.config.reference import rows
 from reaperd.config.schema import schema
 

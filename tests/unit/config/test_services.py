@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from reaperd.config.daemon_spec import Cgroups, Log, LogFormat, LogLevel
 from reaperd.config.parse import load
 from reaperd.config.spec import (
     SECOND_NS,
-    Cgroups,
     Config,
     Cron,
     DelayCheck,
@@ -24,10 +24,7 @@ from reaperd.config.spec import (
     HealthAction,
     HttpCheck,
     Limit,
-    Log,
     LogCheck,
-    LogFormat,
-    LogLevel,
     NotifyAccess,
     NotifyCheck,
     Overlap,
@@ -330,6 +327,7 @@ def test_what_is_no_time_table(cron: str, what: str, folder: Path) -> None:
     [
         ("{ HUP = [] }", ".HUP: cannot be handed on: SIGHUP is the daemon's own"),
         ("{ 15 = [] }", ".15: cannot be handed on: SIGTERM is the daemon's own"),
+        ("{ VTALRM = [] }", ".VTALRM: cannot be handed on: SIGVTALRM is the daemon's own"),
         ("{ KILL = [] }", ".KILL: cannot be handed on: SIGKILL cannot be caught by anybody"),
         ("{ SEGV = [] }", ".SEGV: cannot be handed on: SIGSEGV means a fault of the process that gets it"),
         ("{ CONT = [] }", ".CONT: cannot be handed on: SIGCONT stops or continues the process that gets it"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from reaperd.config.listener import Listener, Transport
 from reaperd.config.parse import load
-from reaperd.config.spec import Listener, Transport
 from reaperd.errors import ConfigError
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaperd.config.spec import Control, Grant, Scope
+from reaperd.config.daemon_spec import Control, Grant
+from reaperd.config.spec import Scope
 from reaperd.control.access import Access, Right
 from reaperd.control.requests import Request, resolve
 from reaperd.control.routes import ROUTES, Route

@@ -22,6 +22,20 @@ def test_a_line_that_takes_too_long_is_given_up(pattern: str) -> None:
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
 
 
+def test_the_bound_holds_where_its_signal_is_blocked() -> None:
+    """A mask that somebody left us is put aside for that long, and is as before afterwards."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM})
+    signal.alarm(30)
+    try:
+        matcher = Matcher("(a+)+$")
+        assert not matcher.feed(b"a" * 4000 + b"!\n")
+        assert matcher.gave_up
+        assert signal.SIGVTALRM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.alarm(0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def test_a_line_is_found_over_several_reads_and_up_to_its_longest() -> None:
     """A line may come in parts; what is beyond the limit is not looked at."""
     matcher = Matcher("ready$")

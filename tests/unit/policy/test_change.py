@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from reaperd.config.listener import Listener, Transport
 from reaperd.config.spec import (
     Backoff,
     DelayCheck,
@@ -10,7 +11,6 @@ from reaperd.config.spec import (
     Every,
     Health,
     Limit,
-    Listener,
     NotifyAccess,
     Reload,
     Restart,
@@ -20,7 +20,6 @@ from reaperd.config.spec import (
     StartLimit,
     Stop,
     TcpCheck,
-    Transport,
     Zombies,
 )
 from reaperd.policy.change import Change, Follow, change, needs_restart

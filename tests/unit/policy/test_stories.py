@@ -126,11 +126,11 @@ def test_asking_to_start_gives_all_starts_back() -> None:
 
 def test_a_late_service_is_tried_again_for_being_late() -> None:
     """However it ends when it is stopped for that, the cause is that it was not ready."""
-    run, actions = decide(up(State.STARTING), ReadyLate(NOW), CAREFUL)
-    assert told(actions) == ["service.not_ready"]
+    run, actions = decide(up(State.STARTING), ReadyLate(NOW, "refused"), CAREFUL)
+    assert Emit("service.not_ready", (("reason", "refused"),)) in actions
     run, _ = decide(run, MainExited(OK, NOW), CAREFUL)
     run, _ = decide(run, TreeEmpty(NOW), CAREFUL)
-    assert (run.state, run.cause, run.failures) == (State.BACKOFF, NotReady(), 1)
+    assert (run.state, run.cause, run.failures) == (State.BACKOFF, NotReady("refused"), 1)
 
 
 def test_an_unhealthy_service_is_tried_again_for_that() -> None:

@@ -7,17 +7,8 @@ import pytest
 
 from reaperd.children.child import StageFailed
 from reaperd.children.sweep import Progress
-from reaperd.config.spec import (
-    Backoff,
-    Config,
-    DaemonSpec,
-    Every,
-    Reload,
-    Restart,
-    Schedule,
-    ServiceSpec,
-    Stop,
-)
+from reaperd.config.daemon_spec import DaemonSpec
+from reaperd.config.spec import Backoff, Config, Every, Reload, Restart, Schedule, ServiceSpec, Stop
 from reaperd.control.words import Answer, Ask
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel.credentials import Peer

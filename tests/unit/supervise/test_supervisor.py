@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from reaperd.config.spec import Backoff, Config, DaemonSpec, DelayCheck, Restart, ServiceSpec
+from reaperd.config.daemon_spec import DaemonSpec
+from reaperd.config.spec import Backoff, Config, DelayCheck, Restart, ServiceSpec
 from reaperd.policy.words import State, Want
 from reaperd.supervise import reload
 from reaperd.supervise.settled import is_settled
