@@ -46,7 +46,8 @@ from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.events import Told
 from reaperd.telemetry.logs import Format, Log, open_log
 from reaperd.teller import Teller
-from reaperd.track.tracker import Tracker, connect
+from reaperd.track.hearing import connect
+from reaperd.track.tracker import Tracker
 from reaperd.units import format_signal
 from reaperd.verbs import Verbs
 

@@ -106,10 +106,10 @@ _WAIT: Final = click.option(
 
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return a duration such as 500ms or 1m30s as seconds; a callback of options."""
-    from reaperd.units import parse_duration  # noqa: PLC0415  # only where an option is used
-
     if value is None:
         return None
+    from reaperd.units import parse_duration  # noqa: PLC0415  # only where an option is used
+
     try:
         return parse_duration(value) / 1e9
     except ValueError as error:

@@ -15,6 +15,10 @@ from reaperd.errors import Exit
 
 Item = Mapping[str, Any]  # Any: JSON
 _OWN: Final = frozenset({"seq", "time", "level", "event", "service"})
+_BY_LOOKS: Final = (
+    "reaperd: the kernel tells the daemon of its own children alone: {}\n"
+    "hint: the rest is told when it looks: at a request such as reaperd tree, or every heal_interval"
+)
 _MARKS: Final = {"warning": "warning ", "error": "error "}
 
 
@@ -55,8 +59,8 @@ def events(  # noqa: PLR0913 - one for each option
 
     The daemon keeps the last thousand or so, whatever its log writes. With names only what is about these
     services is shown. With --kernel it is told which processes are forked, exec, end and are reaped, and how
-    they move between parents, groups and sessions. With --json each line is an object, the first one naming
-    the schema.
+    they move between parents, groups and sessions: at once where the kernel lets it hear that, else, but for
+    its own children, when it looks. With --json each line is an object, the first one naming the schema.
     """
     since = None if since_s is None else datetime.fromtimestamp(since_s, UTC).isoformat()
     for line in client(socket).lines("events", names, follow=follow, since=since, last=lines, kernel=kernel):
@@ -66,6 +70,8 @@ def events(  # noqa: PLR0913 - one for each option
             item = json.loads(line)
             if "event" in item:
                 put(_line(item))
+            elif item.get("source") == "looks":
+                click.echo(_BY_LOOKS.format(cell(item.get("why_not"))), err=True)
         if follow and sys.stdout is not None:
             sys.stdout.flush()
     return Exit.OK
