@@ -16,6 +16,7 @@ LAYERS: Final = (
     ("daemon",),
     ("announce",),
     ("verbs",),
+    ("teller",),
     ("naming", "narration", "measures"),
     ("supervise", "control", "zombies", "scaling", "doctor"),
     ("output",),
