@@ -35,7 +35,7 @@ _TOLD: Final = marshal.dumps((1, False, [], []))
 
 
 def _telling(files: candidates.Files) -> list[object]:
-    """Return what does not change from one look to the next: a zombie of a moment has its last turn before it."""
+    """Return what no longer changes: a zombie of a moment has its last turn still before it."""
     status, sched, cgroup = files
     told = procfs.parse_status(status or b"")
     return [told.get("NSpid"), told.get("Uid"), told.get("TracerPid"), bool(sched), cgroup]
