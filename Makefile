@@ -9,7 +9,7 @@ DEV    := $(VENV)/.installed-dev
 PYTEST  = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak dev fmt lint type check cover bench docs install uninstall clean
+.PHONY: help run test test-fast soak dev fmt lint type check cover bench bench-quick docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -64,9 +64,11 @@ cover: $(DEV) ## branch coverage, child processes included; fails under 90 %
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: $(DEV) ## measure the init beside its peers, and the model; takes minutes and wants root and a calm machine
-	@$(BIN)/python bench/init.py
-	@$(BIN)/python bench/model.py
+bench: $(DEV) ## measure everything beside its peers, and write docs/explanation/performance.md; wants root and a calm machine
+	@$(BIN)/python bench/report.py
+
+bench-quick: $(DEV) ## the same in a minute or two, printed alone
+	@$(BIN)/python bench/report.py --quick
 
 docs: $(DEV) ## write the generated parts of the manual anew
 	@$(BIN)/python -m reaperd.config.reference docs/reference/configuration.md docs/man/reaperd.toml.5

@@ -21,8 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tables import Row, Sample, Table, Target, judge, merge, rounds, show
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -109,9 +110,6 @@ class Running:
         """End it."""
         os.kill(self.pid, signal.SIGKILL)
         self.wait()
-
-
-Sample = dict[str, float]
 
 
 def measure_start(init: list[str], cmd: str) -> Sample:
@@ -222,7 +220,7 @@ def contestants(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-ROWS: tuple[tuple[str, str, int], ...] = (
+ROWS: tuple[Row, ...] = (
     ("start", "start to CMD's first instruction, ms", 2),
     ("wall", "wall time of `init -- true`, ms", 2),
     ("exit", "CMD's end to init's end, ms", 2),
@@ -236,41 +234,21 @@ ROWS: tuple[tuple[str, str, int], ...] = (
     ("wakes", "wake-ups while idle", 0),
 )
 
-Table = dict[str, Sample]
-# (metric, of whom, compared with whom, factor, plus)
 TARGETS = (
-    ("start", "reaperd", "floor", 1.15, 0.0),
-    ("wall", "reaperd", "floor", 1.15, 0.0),
-    ("private", "reaperd", "floor", 1.0, 0.5),
-    ("storm", "reaperd", "tini", 1.05, 0.0),
-    ("cpu", "reaperd", "tini", 1.5, 0.0),
-    ("p50", "reaperd", "tini", 1.5, 0.0),
-    ("p99", "reaperd", "tini", 1.0, 0.0),
-    ("exit", "reaperd", "floor", 1.2, 0.0),
-    ("wakes", "reaperd", "floor", 0.0, 0.0),
-    ("start", "installed", "floor", 1.25, 0.0),
-    ("start", "reaperd init", "floor", 2.0, 0.0),
-    ("private", "reaperd init", "floor", 1.0, 0.5),
-    ("wakes", "reaperd init", "floor", 0.0, 0.0),
+    Target("start", "reaperd", ("floor",), 1.15, 0.0),
+    Target("wall", "reaperd", ("floor",), 1.15, 0.0),
+    Target("private", "reaperd", ("floor",), 1.0, 0.5),
+    Target("storm", "reaperd", ("tini",), 1.05, 0.0),
+    Target("cpu", "reaperd", ("tini",), 1.5, 0.0),
+    Target("p50", "reaperd", ("tini",), 1.5, 0.0),
+    Target("p99", "reaperd", ("tini",), 1.0, 0.0),
+    Target("exit", "reaperd", ("floor",), 1.2, 0.0),
+    Target("wakes", "reaperd", ("floor",), 0.0, 0.0),
+    Target("start", "installed", ("floor",), 1.25, 0.0),
+    Target("start", "reaperd init", ("floor",), 2.0, 0.0),
+    Target("private", "reaperd init", ("floor",), 1.0, 0.5),
+    Target("wakes", "reaperd init", ("floor",), 0.0, 0.0),
 )
-
-
-def rounds(inits: dict[str, list[str]], count: int, measure: Callable[[list[str]], Sample]) -> Table:
-    """Measure every contestant `count` times, in turns; return medians."""
-    samples: dict[str, list[Sample]] = {name: [] for name in inits}
-    for _ in range(count):
-        for name, init in inits.items():
-            samples[name].append(measure(init))
-    return {
-        name: {key: statistics.median(sample[key] for sample in taken) for key in taken[0]}
-        for name, taken in samples.items()
-    }
-
-
-def merge(table: Table, more: Table) -> None:
-    """Add columns of figures."""
-    for name, sample in more.items():
-        table[name].update(sample)
 
 
 def latencies(inits: dict[str, list[str]], turns: int = 5, each: int = 100) -> Table:
@@ -283,30 +261,6 @@ def latencies(inits: dict[str, list[str]], turns: int = 5, each: int = 100) -> T
         name: {"p50": statistics.median(values), "p99": statistics.quantiles(values, n=100)[98]}
         for name, values in taken.items()
     }
-
-
-def show(table: Table) -> None:
-    """Print the table, with ratios to the floor under each figure of reaperd."""
-    names = list(table)
-    print(f"{'':46}" + "".join(f"{name:>14}" for name in names))
-    for key, title, digits in ROWS:
-        cells = "".join(f"{table[name].get(key, float('nan')):14.{digits}f}" for name in names)
-        print(f"{title:46}{cells}")
-        floor = table["floor"].get(key)
-        if floor:
-            ratios = "".join(f"{table[name].get(key, float('nan')) / floor:13.2f}x" for name in names)
-            print(f"{'':46}{ratios}")
-
-
-def judge(table: Table) -> None:
-    """Print each target with met or missed."""
-    titles = {key: title for key, title, _ in ROWS}
-    for key, who, whom, factor, plus in TARGETS:
-        if who not in table or whom not in table:
-            continue
-        limit = table[whom][key] * factor + plus
-        met = "met   " if table[who][key] <= limit else "MISSED"
-        print(f"{met} {who}: {titles[key]}: {table[who][key]:.2f}, at most {limit:.2f} is asked for")
 
 
 def main() -> None:
@@ -333,9 +287,9 @@ def main() -> None:
         merge(table, rounds(few, 1, lambda init: measure_storm(init, 100, watch=True)))
         merge(table, latencies(few))
         merge(table, measure_idle(few, options.idle))
-    show(table)
+    show(table, ROWS, "floor")
     print(f"\n{platform.machine()}, Linux {platform.release()}, CPython {platform.python_version()}")
-    judge(table)
+    judge(table, ROWS, TARGETS)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from reaperd.children import tags
@@ -28,6 +29,8 @@ _PRIVATE: Final = frozenset(
 )
 _LOGIN: Final = frozenset({"HOME", "USER", "LOGNAME", "SHELL"})
 _NO_SHELL: Final = frozenset({"nologin", "false", "true"})
+
+_encoded: Final = lru_cache(256)(os.fsencode)  # of variables: most are the same in each start
 
 Descriptors = tuple[tuple[int, int], ...]  # of ours, and the number that the program finds each at
 
@@ -89,7 +92,7 @@ def make_plan(
     return Plan(
         argv=tuple(os.fsencode(word) for word in spec.command),
         candidates=_candidates(spec.command[0], environment.get("PATH", DEFAULT_PATH)),
-        environment={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+        environment={_encoded(name): _encoded(value) for name, value in environment.items()},
         directory=None if spec.directory is None else os.fsencode(spec.directory),
         identity=None if identity is not None and _is_no_change(identity, spec) else identity,
         limits=tuple(limits.items()),

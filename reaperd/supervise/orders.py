@@ -24,7 +24,9 @@ def order_of(
 
 
 def outfit(spec: ServiceSpec, command: tuple[str, ...], *more: tuple[str, str]) -> ServiceSpec:
-    """Return the surroundings of a service for another command, with more in its environment."""
+    """Return the surroundings of a service for a command, with more in its environment."""
+    if command == spec.command and not more:
+        return spec
     return replace(spec, command=command, environment=(*spec.environment, *more))
 
 

@@ -13,6 +13,7 @@ gone is told once. Each one is tried to be cleared three times at most.
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -30,10 +31,8 @@ from reaperd.supervise.world import Pulse, World
 _PROGRAM: Final = "reaperd.zombies.tend"
 _NOBODY: Final = ""  # a look is on behalf of no single service
 _DEADLINE: Final = (_NOBODY, Pulse.ZOMBIES)
-_LOOKING_NS: Final = 60 * SECOND_NS
-_CLEARING_NS: Final = (
-    120 * SECOND_NS
-)  # it gives up by itself long before: it must not be killed in the middle
+LOOKING_NS: Final = 60 * SECOND_NS  # then a look is ended
+CLEARING_NS: Final = 120 * SECOND_NS  # so late that it has given up by itself, and is not ended in the middle
 _SHORTEST_NS: Final = SECOND_NS  # between two looks
 _DEFAULT: Final = config.Zombies()
 
@@ -61,6 +60,8 @@ class Zombies:
         self._post = post
         self._remedy: ZombieRemedy | None = None
         self._services: dict[str, Service] = {}  # that have a run
+        self._ages: dict[str, int] = {}  # of those that are looked at: what they ask for, in nanoseconds
+        self._askers: Counter[int] = Counter()  # how many ask for each of these ages
         self._litter = Litter()
         self._at_work = False  # a look or what follows it
         self._told: dict[Place, int] = {}  # how many were told last
@@ -74,6 +75,7 @@ class Zombies:
         """Follow the configuration as it is now; None to look only where a service asks for it."""
         self._remedy = remedy
         for service in self._services.values():
+            self._note_age(service)
             if self._wanted(service) is None:
                 self._forget(service)
         self._arrange()
@@ -81,13 +83,33 @@ class Zombies:
     def begin(self, service: Service) -> None:
         """Look at a service from now on, if anybody asks for that."""
         self._services[service.spec.name] = service
-        self._arrange()
+        if self._note_age(service):
+            self._arrange()
 
     def end(self, service: Service) -> None:
         """Look no more; its tree is empty."""
         if self._services.pop(service.spec.name, None) is not None:
             self._forget(service)
-            self._arrange()
+            if self._drop_age(service.spec.name):
+                self._arrange()
+
+    def _note_age(self, service: Service) -> bool:
+        """Take down what a service asks for, so that no start looks at all others; tell whether it asks."""
+        self._drop_age(service.spec.name)
+        wanted = self._wanted(service)
+        if wanted is not None:
+            self._ages[service.spec.name] = wanted.age_ns
+            self._askers[wanted.age_ns] += 1
+        return wanted is not None
+
+    def _drop_age(self, name: str) -> bool:
+        """Forget what a service asked for; tell whether it did."""
+        age_ns = self._ages.pop(name, None)
+        if age_ns is not None:
+            self._askers[age_ns] -= 1
+            if not self._askers[age_ns]:
+                del self._askers[age_ns]
+        return age_ns is not None
 
     def _arrange(self) -> None:
         every_ns = self._every_ns()
@@ -98,8 +120,7 @@ class Zombies:
             self._world.timers.arm(_DEADLINE, at_ns if armed_ns is None else min(at_ns, armed_ns))
 
     def _every_ns(self) -> int | None:
-        ages = [wanted.age_ns for service in self._services.values() if (wanted := self._wanted(service))]
-        return max(min(ages), _SHORTEST_NS) if ages else None
+        return max(min(self._askers), _SHORTEST_NS) if self._askers else None
 
     def _wanted(self, service: Service) -> config.Zombies | None:
         return service.spec.zombies or (_DEFAULT if self._remedy is not None else None)
@@ -140,7 +161,7 @@ class Zombies:
         """Look now."""
         if self._every_ns() is not None and not self._at_work:
             self._at_work = True
-            self._run(Errand.LOOK, _LOOKING_NS, "look", str(os.getpid()))
+            self._run(Errand.LOOK, LOOKING_NS, "look", str(os.getpid()))
 
     def finished(self, finished: Finished) -> None:
         """Take what a look found, or what became of what was to be cleared."""
@@ -208,7 +229,7 @@ class Zombies:
         named = self._litter.next_tries()
         if named:
             words = [":".join(map(str, each)) for each in named]
-            self._run(Errand.REAP, _CLEARING_NS, self._remedy.value, str(os.getpid()), *words)
+            self._run(Errand.REAP, CLEARING_NS, self._remedy.value, str(os.getpid()), *words)
         return bool(named)
 
     def _cleared(self, answer: Mapping[str, Any]) -> None:  # Any: JSON of our own helper
