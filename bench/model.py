@@ -40,22 +40,29 @@ def row(what: str, value: str, target: str, *, is_met: bool) -> None:
 
 
 def start_sleepers(count: int) -> int:
-    """Start so many processes below one that can be killed with all of them; return its pid."""
+    """Start so many processes below one that can be killed with all of them; return its pid.
+
+    They end with us, however we do: each waits for the end of a pipe that nobody else holds.
+    """
     reading, writing = os.pipe()
+    leash, held = os.pipe()  # ours stays open
     top = os.fork()
     if top == 0:
         try:
             os.setsid()
             os.close(reading)
+            os.close(held)
             for _ in range(count):
                 if os.fork() == 0:
                     os.close(writing)
-                    signal.pause()
+                    os.read(leash, 1)
+                    os._exit(0)
             os.write(writing, b"x")
-            signal.pause()
+            os.read(leash, 1)
         finally:
             os._exit(1)
     os.close(writing)
+    os.close(leash)
     os.read(reading, 1)
     os.close(reading)
     return top

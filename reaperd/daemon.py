@@ -45,7 +45,9 @@ from reaperd.supervise.tracking import Tracking
 from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.events import Told
 from reaperd.telemetry.logs import Format, Log, open_log
-from reaperd.track.tracker import Tracker, connect
+from reaperd.teller import Teller
+from reaperd.track.hearing import connect
+from reaperd.track.tracker import Tracker
 from reaperd.units import format_signal
 from reaperd.verbs import Verbs
 
@@ -83,14 +85,16 @@ class Daemon:
         self._tracking = Tracking(world, self._supervisor.look, config.daemon.heal_interval_ns)
         self._shutdown = Shutdown(self._supervisor, world, config.daemon.shutdown_timeout_ns)
         self._forwards = dict(config.daemon.forward_signals)
-        self._verbs = Verbs(config, self._supervisor, self._shutdown, world)
+        self._teller = Teller(self._supervisor, world)
+        self._verbs = Verbs(config, self._supervisor, self._shutdown, world, self._teller)
         self._doors = Doors(config.daemon, self._poller, log, caller.listener)
         self._server = Server(self._doors.unix, self._poller, self._verbs, self._clock, self._doors.access)
         self._server.census.tell = log
         self._doors.serve(self._server)
-        self._verbs.say, self._verbs.doors = self._server.answer, self._doors
-        self._verbs.ring = self._told.ring
-        self._verbs.facts = Measures(self._supervisor, world, self._told, self._server.census).collect
+        self._verbs.say = self._server.answer
+        self._verbs.doors = self._teller.doors = self._doors
+        self._teller.ring = self._told.ring
+        self._teller.facts = Measures(self._supervisor, world, self._told, self._server.census).collect
         self._announces = self._announcer(caller.asked)
 
     def _announcer(self, asked: Asked | None) -> Announces:
@@ -197,7 +201,7 @@ class Daemon:
         if self._told.ring.is_fresh:
             self._told.ring.is_fresh = False
             self._server.feed()
-        self._verbs.tidings.settle(has_followers=self._server.has_followers, feed=self._server.feed)
+        self._teller.tidings.settle(has_followers=self._server.has_followers, feed=self._server.feed)
 
     def timeout_ns(self) -> int | None:
         """Return how long the next poll may wait: without timers, for as long as it takes."""

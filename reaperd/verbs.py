@@ -1,34 +1,27 @@
 """What can be asked of a running daemon: each verb once, whatever door the ask came through.
 
-Reading verbs answer at once from what is true between two turns. Acting verbs answer when what they asked
-for is settled, or at once where the client would rather not wait.
+Acting verbs answer when what they asked for is settled, or at once where the client would rather not wait;
+those that only look are answered by `teller`.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from reaperd import __version__, naming, narration
-from reaperd.children.family import Claim
 from reaperd.config.diff import Diff
 from reaperd.config.spec import EVERY, Config
 from reaperd.control.doors import Doors
 from reaperd.control.words import Answer, Ask, Feed, name_of, refusal, unknown_service
 from reaperd.errors import ReaperdError
-from reaperd.model import Process
 from reaperd.policy import order
 from reaperd.policy.words import Awaits, State
 from reaperd.scaling import Scaling
-from reaperd.supervise import reload, status, tracking, why
+from reaperd.supervise import reload, status
 from reaperd.supervise.settled import is_settled, is_well
-from reaperd.supervise.shares import taken
 from reaperd.supervise.shutdown import Phase, Shutdown
 from reaperd.supervise.supervisor import Supervisor
-from reaperd.supervise.tidings import Tidings
 from reaperd.supervise.waiting import Waiting, WaitingRoom, patience_ns
 from reaperd.supervise.world import World
-from reaperd.telemetry.events import Event, Ring
-from reaperd.telemetry.metrics import OPENMETRICS, PROMETHEUS, Facts, render
-from reaperd.track import portrait
+from reaperd.teller import Teller
 
 ACTION_SCHEMA: Final = "reaperd.action/1"
 RELOAD_SCHEMA: Final = "reaperd.reload/1"
@@ -43,25 +36,22 @@ class Verbs:
         config: the configuration that the daemon follows now.
         say: sends the answer to an ask that had to wait; set once there is a server to send it.
         doors: where clients come in; set at the same time.
-        ring: the events so far; set at the same time.
-        tidings: what changes among processes.
-        facts: collects what metrics are made of; set at the same time.
         reloads: how often the files were read again.
         refused: whether they could not be followed the last time.
     """
 
-    def __init__(self, config: Config, supervisor: Supervisor, shutdown: Shutdown, world: World) -> None:
+    def __init__(
+        self, config: Config, supervisor: Supervisor, shutdown: Shutdown, world: World, teller: Teller
+    ) -> None:
         self.config = config
         self.say: Callable[[int, Answer], None] = _nobody_listens
         self.doors: Doors | None = None
-        self.facts: Callable[[], Facts] = _no_facts
-        self.ring = Ring()
-        self.tidings = Tidings(world.children.tracker)
         self.reloads = 0
         self.refused = False
         self._supervisor = supervisor
         self._shutdown = shutdown
         self._world = world
+        self._teller = teller
         self._scaling = Scaling()
         self._waiting = WaitingRoom()
         self._until_end: list[int] = []  # tickets of those who wait for the daemon's end
@@ -70,7 +60,7 @@ class Verbs:
         """Answer at once, or later under the same ticket."""
         match ask.verb:
             case "openapi" | "status" | "why" | "tree" | "metrics" | "events":
-                return self._tell(ask)
+                return self._teller.tell(ask, self.config)
             case "reload" if ask.dry_run:
                 return self._try_reload()
             case "reload":
@@ -105,81 +95,11 @@ class Verbs:
         for ticket in self._until_end:
             self.say(ticket, Answer(200, {"schema": ACTION_SCHEMA, "items": []}))
 
-    # --- telling ----------------------------------------------------------------------------------------
-
-    def _tell(self, ask: Ask) -> Answer | Feed:
-        if ask.verb == "openapi":
-            # Imported here: hardly anybody asks.
-            from reaperd.control.openapi import document  # noqa: PLC0415
-
-            return Answer(200, document())
-        if ask.verb == "events":
-            return self._narrate(ask)
-        if ask.verb == "tree":
-            return self._picture()
-        if ask.verb == "metrics":
-            text = render(self.facts(), openmetrics=ask.openmetrics)
-            media = OPENMETRICS if ask.openmetrics else PROMETHEUS
-            return Answer(200, {}, (("Content-Type", media),), text)
-        return self._tell_services(ask)
-
-    def _tell_services(self, ask: Ask) -> Answer:
-        names = self._named(ask)
-        if isinstance(names, Answer):
-            return names
-        self._supervisor.look()
-        wishes, timers, now_ns = self._supervisor.wishes, self._world.timers, self._world.clock()
-        services = [wishes.services[name] for name in names]
-        if ask.verb == "why":
-            children = self._world.children
-            rows = [
-                why.row(service, wishes, timers, now_ns) | {"cgroup": taken(children, service.run_id)}
-                for service in services
-            ]
-            return Answer(200, {"schema": why.SCHEMA, "items": rows})
-        tallies = self._world.children.tally(service.run_id for service in services if service.run_id)
-        self._supervisor.zombies.count_now(services, tallies)
-        rows = status.rows(services, wishes.gates, timers, now_ns, tallies)
-        standing = self._world.children.tracker.standing()
-        more = {
-            "version": __version__,
-            "unclaimed": self._world.children.unclaimed(),
-            "zombie_looks": self._supervisor.zombies.looks(),
-            "tracking": tracking.row(standing, self.config.daemon.heal_interval_ns),
-            "problems": [] if self.doors is None else self.doors.problems(),
-        }
-        return Answer(200, {"schema": status.SCHEMA, "items": rows, **more})
-
-    def _picture(self) -> Answer:
-        tracker = self._world.children.tracker
-        tracker.refresh()
-        return Answer(200, portrait.document(tracker.table, "daemon", tracker.table, self._service_of))
-
-    def _service_of(self, process: Process) -> str | None:
-        claim = process.data(Claim)
-        return None if claim is None else self._supervisor.name_of(claim.run_id)
-
-    def _narrate(self, ask: Ask) -> Answer | Feed:
-        if ask.window.of_kernel:
-            self.tidings.keep()
-            everything = narration.everything
-            return narration.following(self.tidings.ring, ask.window, everything, self._world.wall() / 1e9)
-        names = self._named(ask)
-        if isinstance(names, Answer):
-            return names
-        is_meant, services = naming.filter_of(ask.names), self._supervisor.services
-
-        def is_wanted(event: Event) -> bool:
-            service = services.get(str(event.keys.get("service")))
-            return not ask.names or (service is not None and is_meant(service.spec))
-
-        return narration.following(self.ring, ask.window, is_wanted, self._world.wall() / 1e9)
-
     # --- acting -----------------------------------------------------------------------------------------
 
     def _act(self, ticket: int, ask: Ask) -> Answer | None:
         self._supervisor.settle()  # what came in this turn before the ask: it is judged by what is so now
-        names = self._named(ask)
+        names = self._teller.named(ask, self.config)
         if isinstance(names, Answer):
             return names
         if ask.names == (EVERY,):
@@ -320,11 +240,6 @@ class Verbs:
 
     # --- answers ----------------------------------------------------------------------------------------
 
-    def _named(self, ask: Ask) -> tuple[str, ...] | Answer:
-        """Return the full names of the services meant: see `naming`."""
-        specs = {name: service.spec for name, service in self._supervisor.services.items()}
-        return naming.resolve(ask.names, specs, dict(self.config.instances))
-
     def _outcome(self, waiting: Waiting, *, is_over: bool = True) -> Answer:
         """Return what came of it; unless it `is_over`, what is still on its way is no failure."""
         wishes = self._supervisor.wishes
@@ -383,7 +298,3 @@ def _needs_restart(difference: Diff) -> tuple[str, ...]:
 
 def _nobody_listens(ticket: int, answer: Answer) -> None:
     del ticket, answer
-
-
-def _no_facts() -> Facts:
-    return Facts(__version__, 0, ())

@@ -165,7 +165,7 @@ class Family:
     def members(self, run_id: str) -> list[Stat]:
         """Walk the run's tree and return who lives in it; remembers them, for when they are orphaned."""
         kin = self._kin.get(run_id)
-        return [] if kin is None else list(_alive(self._walk(run_id, kin)))
+        return [] if kin is None else list(alive(self._walk(run_id, kin)))
 
     def tops(self, run_id: str) -> list[int]:
         """Return our children that belong to a run: all of it is they and what is below them."""
@@ -178,7 +178,7 @@ class Family:
 
     def everybody(self) -> list[Stat]:
         """Walk all that descends from the daemon and return who lives."""
-        return list(_alive(procfs.descendants(os.getpid())))
+        return list(alive(procfs.descendants(os.getpid())))
 
     def _walk(self, run_id: str, kin: _Kin) -> Iterator[Stat]:
         for pid in list(kin.children):
@@ -258,5 +258,6 @@ def _child_above(pid: int) -> Stat | None:
     return stat
 
 
-def _alive(stats: Iterable[Stat]) -> Iterator[Stat]:
+def alive(stats: Iterable[Stat]) -> Iterator[Stat]:
+    """Give those that live: a leader that has ended while other threads of it go on is one."""
     return (stat for stat in stats if stat.state not in GONE or stat.num_threads > 1)

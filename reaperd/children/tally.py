@@ -1,10 +1,11 @@
-"""How much memory the trees of runs have, and how many zombies: a look of bounded cost."""
+"""What the trees of runs have and use, for status and metrics alike: a look of bounded cost."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from reaperd.children.family import alive
 from reaperd.kernel import procfs
 from reaperd.kernel.procfs import Stat
 
@@ -19,10 +20,14 @@ class Tally:
     Attributes:
         memory_bytes: resident in all its processes; what they share counts in each, as in ps(1).
         zombies: those that wait for parents of theirs; our own children, which we reap, are not among them.
+        processes: those that live.
+        cpu_s: the processor time of those that live.
     """
 
     memory_bytes: int
     zombies: int
+    processes: int = 0
+    cpu_s: float = 0.0
 
 
 def of_trees(tops: Mapping[str, Collection[int]]) -> dict[str, Tally]:
@@ -57,9 +62,15 @@ def _tree(pids: Iterable[int], most: int) -> tuple[list[Stat], list[Stat]]:
     return own, below
 
 
-def _tally(own: Iterable[Stat], below: Collection[Stat]) -> Tally:
-    memory = sum(stat.rss_bytes for stats in (own, below) for stat in stats)
-    return Tally(memory, sum(stat.is_zombie and not stat.is_dead_leader for stat in below))
+def _tally(own: Collection[Stat], below: Collection[Stat]) -> Tally:
+    everybody = (*own, *below)
+    living = list(alive(everybody))
+    return Tally(
+        memory_bytes=sum(stat.rss_bytes for stat in everybody),
+        zombies=sum(stat.is_zombie and not stat.is_dead_leader for stat in below),
+        processes=len(living),
+        cpu_s=sum(stat.cpu_s for stat in living),
+    )
 
 
 def _in_one_look(tops: Mapping[str, Collection[int]]) -> dict[str, Tally]:

@@ -1,6 +1,7 @@
 """What the commands share: examples in their help, and the options that several of them have."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from reaperd.errors import ReaperdError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from reaperd.control.client import Client, Tcp
+    from reaperd.control.client import Client
+    from reaperd.control.place import Tcp
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])  # Any: click passes what the options say
 
@@ -63,7 +65,7 @@ class _PlaceType(click.ParamType[Path | None]):
         if not isinstance(value, str) or not value.startswith("tcp://"):
             return Path(str(value))
         # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
-        from reaperd.control.client import tcp_place  # noqa: PLC0415
+        from reaperd.control.place import tcp_place  # noqa: PLC0415
 
         try:
             place = tcp_place(value)
@@ -104,14 +106,37 @@ _WAIT: Final = click.option(
 
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return a duration such as 500ms or 1m30s as seconds; a callback of options."""
-    from reaperd.units import parse_duration  # noqa: PLC0415  # only where an option is used
-
     if value is None:
         return None
+    from reaperd.units import parse_duration  # noqa: PLC0415  # only where an option is used
+
     try:
         return parse_duration(value) / 1e9
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from error
+
+
+def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return a time, or how long ago, in seconds since the epoch; a callback of options."""
+    if value is None:
+        return None
+    try:
+        return _moment(value)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter('write it like "10m" or "2026-11-20T16:00:00Z"', ctx, param) from error
+
+
+def _moment(text: str) -> float:
+    """Return the time that `text` means: a duration before now, or a time, local where it has no zone."""
+    from datetime import UTC, datetime  # noqa: PLC0415  # only where an option is used
+
+    from reaperd.units import parse_duration  # noqa: PLC0415  # the same
+
+    try:
+        found = time.time() - parse_duration(text) / 1e9
+    except ValueError:
+        found = datetime.fromisoformat(text).timestamp()
+    return datetime.fromtimestamp(found, UTC).timestamp()  # or it is beyond all calendars
 
 
 _TIMEOUT: Final = click.option(
@@ -151,7 +176,8 @@ def client(socket: Path | None, timeout_s: float | None = None) -> "Client":
         ReaperdError: there is no place where one could safely be.
     """
     # Imported here: half of the commands ask no daemon, and do without the libraries of HTTP.
-    from reaperd.control.client import TIMEOUT_S, Client, read_token  # noqa: PLC0415
+    from reaperd.control.client import TIMEOUT_S, Client  # noqa: PLC0415
+    from reaperd.control.place import read_token  # noqa: PLC0415
 
     patience_s = TIMEOUT_S if timeout_s is None else timeout_s
     context = click.get_current_context(silent=True)  # none where a shell completes

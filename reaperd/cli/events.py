@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +9,16 @@ from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, json_option, service_names, socket_option
-from reaperd.cli.logs import since
+from reaperd.cli.command import Command, client, json_option, moment, service_names, socket_option
 from reaperd.cli.render import cell, put
 from reaperd.errors import Exit
 
 Item = Mapping[str, Any]  # Any: JSON
 _OWN: Final = frozenset({"seq", "time", "level", "event", "service"})
+_BY_LOOKS: Final = (
+    "reaperd: the kernel tells the daemon of its own children alone: {}\n"
+    "hint: the rest is told when it looks: at a request such as reaperd tree, or every heal_interval"
+)
 _MARKS: Final = {"warning": "warning ", "error": "error "}
 
 
@@ -33,7 +35,13 @@ _MARKS: Final = {"warning": "warning ", "error": "error "}
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=service_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, after the last ten.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many.")
-@click.option("--since", "since_text", metavar="T", help="Only what is not older: a time, or how long ago.")
+@click.option(
+    "--since",
+    "since_s",
+    metavar="T",
+    callback=moment,
+    help="Only what is not older: a time, or how long ago.",
+)
 @click.option("--kernel", is_flag=True, help="What changes among processes, from now on, instead.")
 @json_option
 @socket_option
@@ -42,7 +50,7 @@ def events(  # noqa: PLR0913 - one for each option
     *,
     follow: bool,
     lines: int | None,
-    since_text: str | None,
+    since_s: float | None,
     kernel: bool,
     as_json: bool,
     socket: Path | None,
@@ -51,28 +59,22 @@ def events(  # noqa: PLR0913 - one for each option
 
     The daemon keeps the last thousand or so, whatever its log writes. With names only what is about these
     services is shown. With --kernel it is told which processes are forked, exec, end and are reaped, and how
-    they move between parents, groups and sessions. With --json each line is an object, the first one naming
-    the schema.
+    they move between parents, groups and sessions: at once where the kernel lets it hear that, else, but for
+    its own children, when it looks. With --json each line is an object, the first one naming the schema.
     """
-    moment = None if since_text is None else _moment(since_text)
-    for line in client(socket).lines("events", names, follow=follow, since=moment, last=lines, kernel=kernel):
+    since = None if since_s is None else datetime.fromtimestamp(since_s, UTC).isoformat()
+    for line in client(socket).lines("events", names, follow=follow, since=since, last=lines, kernel=kernel):
         if as_json:
             put(line.decode(errors="replace") + "\n")
         else:
             item = json.loads(line)
             if "event" in item:
                 put(_line(item))
+            elif item.get("source") == "looks":
+                click.echo(_BY_LOOKS.format(cell(item.get("why_not"))), err=True)
         if follow and sys.stdout is not None:
             sys.stdout.flush()
     return Exit.OK
-
-
-def _moment(text: str) -> str:
-    try:
-        return datetime.fromtimestamp(since(text, time.time()), UTC).isoformat()
-    except (ValueError, OverflowError) as error:
-        problem = 'write it like "10m" or "2026-11-20T16:00:00Z"'
-        raise click.BadParameter(problem, param_hint="--since") from error
 
 
 def _line(item: Item) -> str:

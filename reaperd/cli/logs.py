@@ -3,21 +3,18 @@
 import json
 import select
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from reaperd.cli.command import Command, client, service_names, socket_option
+from reaperd.cli.command import Command, client, moment, service_names, socket_option
 from reaperd.cli.render import items_of, printable
 from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import inotify
 from reaperd.output.reading import Reader
-from reaperd.units import parse_duration
 
 SCHEMA: Final = "reaperd.logs/1"
 _FOLLOWED: Final = 10  # lines that are shown before what comes
@@ -47,8 +44,9 @@ class _Source:
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many lines of each file.")
 @click.option(
     "--since",
-    "since_text",
+    "since_s",
     metavar="T",
+    callback=moment,
     help="Only what is not older: a time, or how long ago. Lines are told by the times that they begin with.",
 )
 @click.option(
@@ -60,7 +58,7 @@ def logs(  # noqa: PLR0913 - one for each option
     *,
     follow: bool,
     lines: int | None,
-    since_text: str | None,
+    since_s: float | None,
     as_json: bool,
     socket: Path | None,
 ) -> int:
@@ -68,7 +66,6 @@ def logs(  # noqa: PLR0913 - one for each option
 
     The files are read by this command itself: whoever may read them may use it.
     """
-    since_s = None if since_text is None else _moment(since_text)
     sources = _sources(items_of(client(socket).ask("status", names)), since_s)
     show = _Show(as_json=as_json, named=len(sources) > 1)
     most = _FOLLOWED if follow and lines is None and since_s is None else lines
@@ -77,27 +74,6 @@ def logs(  # noqa: PLR0913 - one for each option
     if follow:
         _follow(sources, show)
     return Exit.OK
-
-
-def since(text: str, now_s: float) -> float:
-    """Return the time that `text` means: a duration before now, or a time, local where it has no zone.
-
-    Raises:
-        ValueError: neither.
-    """
-    try:
-        return now_s - parse_duration(text) / 1e9
-    except ValueError:
-        return datetime.fromisoformat(text).timestamp()
-
-
-def _moment(text: str) -> float:
-    try:
-        return since(text, time.time())
-    except ValueError as error:
-        raise click.BadParameter(
-            'write it like "10m" or "2026-11-20T16:00:00Z"', param_hint="--since"
-        ) from error
 
 
 def _sources(items: Sequence[Mapping[str, Any]], since_s: float | None) -> list[_Source]:  # Any: JSON

@@ -9,7 +9,7 @@ import click
 
 from reaperd.cli.command import Command, json_option, timeout_option
 from reaperd.cli.render import printable, put, put_json
-from reaperd.errors import Exit
+from reaperd.errors import Exit, ReaperdError
 
 if TYPE_CHECKING:
     from reaperd.zombies.ladder import Offer
@@ -53,7 +53,10 @@ class _Terminal:
 
 @click.command(
     cls=Command,
-    exits="0: every one of them is gone. 1: some are still there. 2: no such command line, or no look.",
+    exits=(
+        "0: every one of them is gone. 1: some are still there, or there is no such process. "
+        "2: no such command line, or no look."
+    ),
     examples=(
         "reaperd reap 4711",
         "reaperd reap --parent 812 --method inject",
@@ -113,10 +116,21 @@ def reap(
 
 
 def _chosen(pids: Sequence[int], parent: int | None, *, everyone: bool) -> tuple[list["Zombie"], list[int]]:
-    """Return the zombies that are meant, and the pids that are none."""
+    """Return the zombies that are meant, and the pids that are none.
+
+    Raises:
+        ReaperdError: that parent is no process.
+    """
+    from reaperd.kernel import procfs  # noqa: PLC0415  # see above
     from reaperd.zombies.scan import scan  # noqa: PLC0415  # see above
 
     found = scan().zombies
+    has_any = any(zombie.ppid == parent for zombie in found)
+    if parent is not None and not has_any and procfs.read_stat(parent) is None:
+        raise ReaperdError(
+            f"cannot reap the zombies of {parent}: there is no such process",
+            hint="whose zombies there are: reaperd zombies --by parent",
+        )
     is_meant = [
         zombie
         for zombie in found

@@ -81,11 +81,14 @@ def put(text: str) -> None:
         sys.stdout.write(text)
 
 
-def put_json(document: Mapping[str, object]) -> None:
-    """Print one JSON object; everything beyond ASCII is escaped, so that nothing can fool a terminal."""
+def put_json(document: Mapping[str, object], *, is_line: bool = False) -> None:
+    """Print one JSON object; everything beyond ASCII is escaped, so that nothing can fool a terminal.
+
+    In one line where it `is_line` of a stream, else for people to read, too.
+    """
     import json  # noqa: PLC0415  # the text forms do without
 
-    put(json.dumps(document, indent=2) + "\n")
+    put(json.dumps(document, indent=None if is_line else 2) + "\n")
 
 
 def stdout_screen() -> Screen:

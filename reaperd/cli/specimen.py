@@ -34,7 +34,7 @@ def specimen(kind: str | None, *, is_list: bool, for_s: float | None) -> int:
     """
     # Imported here: the help does without.
     from reaperd.units import shown, suggest  # noqa: PLC0415
-    from reaperd.zombies.specimens import KINDS, specimen  # noqa: PLC0415
+    from reaperd.zombies.specimens import KINDS, looked_at, specimen  # noqa: PLC0415
 
     if is_list or kind is None:
         rows = [(name, found.cause or "-", found.summary) for name, found in KINDS.items()]
@@ -47,7 +47,8 @@ def specimen(kind: str | None, *, is_list: bool, for_s: float | None) -> int:
         with specimen(kind) as roles:
             put("".join(f"{role} {' '.join(map(str, pids))}\n" for role, pids in roles.items()))
             cause = KINDS[kind].cause
-            put(f"look: reaperd zombies{f'  (cause: {cause})' if cause else ''}\n")
+            look = " ".join((*looked_at(kind, roles), "reaperd zombies"))
+            put(f"look: {look}{f'  (cause: {cause})' if cause else ''}\n")
             if sys.stdout is not None:
                 sys.stdout.flush()
             _hold(for_s)

@@ -61,7 +61,7 @@ def tree(  # noqa: PLR0913 - one for each option
     Where a daemon answers, its model is shown, with services, adopted orphans and known subreapers; else, and
     with --scan, every process that can be seen. Within a group children stand indented under their parents.
     Each has its state, age, processor time and memory. Zombies are marked with what keeps them, and stopped
-    processes, threads and the init are marked, too.
+    processes, threads and the init are marked, too. With --watch and --json each look is an object in a line.
     """
     if as_json and as_dot:
         raise click.UsageError("--json and --dot exclude each other")
@@ -69,7 +69,7 @@ def tree(  # noqa: PLR0913 - one for each option
     def show() -> None:
         picture = _picture(pid, socket, is_scan=is_scan, kernel=kernel)
         if as_json:
-            put_json(picture)
+            put_json(picture, is_line=watch)
         elif as_dot:
             put(treedot.graph(picture))
         else:
@@ -78,10 +78,10 @@ def tree(  # noqa: PLR0913 - one for each option
     if not watch:
         show()
         return 0
-    is_terminal = stdout_screen().width is not None
+    clears = stdout_screen().width is not None and not (as_json or as_dot)
     with suppress(KeyboardInterrupt):
         while True:
-            if is_terminal:
+            if clears:
                 put(_CLEAR)
             show()
             sys.stdout.flush()

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,7 +47,7 @@ class _Asked:
         from reaperd.zombies.scan import scan  # noqa: PLC0415  # the help does without psutil
 
         found = scan()
-        return replace(found, zombies=tuple(zombie for zombie in found.zombies if self._is_meant(zombie)))
+        return found._replace(zombies=tuple(zombie for zombie in found.zombies if self._is_meant(zombie)))
 
     def _is_meant(self, zombie: "Zombie") -> bool:
         since_s = zombie.at_most_s if zombie.at_least_s is None else zombie.at_least_s

@@ -1,18 +1,14 @@
 """Ask the daemon from another process: one connection, one request, one answer."""
 
-import errno
 import json
 import socket
-import stat
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import h11
 
+from reaperd.control.place import Place, connected, unreachable
 from reaperd.errors import Exit, ReaperdError, UnavailableError
 
 TIMEOUT_S: Final = 10.0
@@ -48,52 +44,6 @@ class RefusedError(ReaperdError):
         self.exit_status = _EXITS.get(code, Exit.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Tcp:
-    """An address on which a daemon listens besides its socket."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
-
-
-Place = Path | Tcp
-
-
-def tcp_place(text: str) -> Tcp:
-    """Return the place that `tcp://HOST:PORT` means.
-
-    Raises:
-        ValueError: it is written otherwise.
-    """
-    parts = urlsplit(text)
-    if parts.scheme != "tcp" or not parts.hostname or not parts.port or parts.path or parts.username:
-        raise ValueError("write it like tcp://127.0.0.1:9000 or tcp://[::1]:9000")
-    return Tcp(parts.hostname, parts.port)
-
-
-def read_token(path: Path) -> str:
-    """Return the token in a file: its only word, or the last one of its first line that is no comment.
-
-    So a line of the daemon's own file, `RIGHT TOKEN`, does as well.
-
-    Raises:
-        ReaperdError: there is none.
-    """
-    try:
-        lines = path.read_text("ascii").splitlines()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ReaperdError(f"cannot read the token in {path}: {why}") from error
-    for line in lines:
-        words = line.split()
-        if words and not words[0].startswith("#"):
-            return words[-1]
-    raise ReaperdError(f"cannot find a token in {path}", hint="put one into it: openssl rand -hex 32")
-
-
 class Client:
     """Ask the daemon that listens at `place`, over TCP with a token.
 
@@ -125,7 +75,7 @@ class Client:
             UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
             RefusedError: the daemon says no.
         """
-        with self._connected() as sock:
+        with connected(self._place, self._timeout_s) as sock:
             try:
                 sock.sendall(self._request(verb, names, wait=wait, more=more))
             except (BrokenPipeError, ConnectionResetError):
@@ -149,7 +99,7 @@ class Client:
             UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
             RefusedError: the daemon says no.
         """
-        with self._connected() as sock:
+        with connected(self._place, self._timeout_s) as sock:
             try:
                 sock.sendall(self._request(verb, names, wait=False, more={**more, "follow": follow}))
                 sock.settimeout(None if follow else self._timeout_s)
@@ -164,7 +114,7 @@ class Client:
             UnavailableError: nobody listens there, or what does so does not answer as the daemon would.
             RefusedError: the daemon says no.
         """
-        with self._connected() as sock:
+        with connected(self._place, self._timeout_s) as sock:
             try:
                 sock.sendall(self._request(verb, (), wait=False, more={}, headers=headers))
                 status, body = self._answer(sock.recv)
@@ -198,30 +148,6 @@ class Client:
             raise self._error("it ended within its answer", "its log says why") from error
         if status >= 300:
             self._understood(status, rest)
-
-    def _connected(self) -> socket.socket:
-        if isinstance(self._place, Tcp):
-            return self._connected_by_tcp(self._place)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # Blocking, with a limit: a full backlog is worth waiting for, but not for ever. A timeout of
-            # Python's makes the socket non-blocking, and then connect(2) says EAGAIN at once.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._timeout_s))
-            sock.connect(str(self._place))
-        except OSError as error:
-            sock.close()
-            raise self._unreachable(error) from error
-        sock.settimeout(self._timeout_s)
-        return sock
-
-    def _connected_by_tcp(self, place: Tcp) -> socket.socket:
-        try:
-            return socket.create_connection((place.host, place.port), self._timeout_s)
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise self._error(f"it took no connection within {self._timeout_s:g} s", None) from error
-            hint = "see daemon.control.tcp in its configuration"
-            raise self._error(error.strerror or str(error), hint) from error
 
     def _answer(self, receive: Callable[[int], bytes]) -> tuple[int, bytes]:
         """Return the status and the body of the one response."""
@@ -301,28 +227,6 @@ class Client:
         code, message = str(refusal.get("code")), str(refusal.get("message"))
         raise RefusedError(status, code, message, None if hint is None else str(hint))
 
-    def _unreachable(self, error: OSError) -> UnavailableError:
-        match error.errno:
-            case errno.ENOENT | errno.ENOTDIR:
-                return self._error(
-                    "there is no such socket",
-                    "start it with: reaperd run -c FILE, or say where it listens: --socket, REAPERD_SOCKET",
-                )
-            case errno.ECONNREFUSED if isinstance(self._place, Path) and not _is_socket(self._place):
-                return self._error("that is no socket", "say where it listens: --socket or REAPERD_SOCKET")
-            case errno.ECONNREFUSED:
-                return self._error(
-                    "nobody listens there any more",
-                    "it ended without taking its socket away; start it with: reaperd run -c FILE",
-                )
-            case errno.EACCES | errno.EPERM:
-                hint = "ask as root, as the user whom it runs as, or as one of daemon.control"
-                return self._error("permission denied", hint)
-            case errno.EAGAIN:
-                return self._error(f"it took no connection within {self._timeout_s:g} s", "its log says why")
-            case _:
-                return self._error(error.strerror or str(error), None)
-
     def _silent(self, error: OSError) -> UnavailableError:
         if isinstance(error, TimeoutError):
             return self._error(f"no answer within {self._timeout_s:g} s", "its log says why")
@@ -332,7 +236,7 @@ class Client:
         return self._error(f"what answers there speaks otherwise ({error})", "is that reaperd's socket?")
 
     def _error(self, why: str, hint: str | None) -> UnavailableError:
-        return UnavailableError(f"cannot reach the daemon at {self._place}: {why}", hint=hint)
+        return unreachable(self._place, why, hint)
 
 
 def _words(more: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -352,15 +256,3 @@ def _receiver(sock: socket.socket, watch: Watch | None) -> Callable[[int], bytes
                 watch()
 
     return receive
-
-
-def _timeval(seconds: float) -> bytes:
-    """Return a struct timeval for SO_SNDTIMEO: socket(7)."""
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
-
-
-def _is_socket(path: Path) -> bool:
-    try:
-        return stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
-        return True

@@ -4,9 +4,10 @@
        │                    └──feed──► STREAMING ──end──┘└──not all read──► DRAINING ──end, enough──► CLOSED
        └────garbage, too much───────────────────────────┘
 
-h11 does HTTP, this file the socket; neither ever blocks. One call of `advance` takes at most one chunk from
-the socket and gives at most one request, so a client costs a bounded part of a turn whatever it sends. While
-WAITING nothing is read: what a client sends ahead stays in its socket, and only its hanging up is noticed.
+`exchange` does HTTP, this file the socket; neither ever blocks. One call of `advance` takes at most one chunk
+from the socket and gives at most one request, so a client costs a bounded part of a turn whatever it sends.
+While WAITING nothing is read: what a client sends ahead stays in its socket, and only that it hangs up is
+noticed.
 
 DRAINING is for a client that we refused while it was still sending: closing at once would reset the
 connection under it, possibly before it has read why.
@@ -15,28 +16,21 @@ While STREAMING the next piece is asked for only when the last one is sent, so a
 of memory, whatever happens meanwhile.
 """
 
-import json
 import select
 import socket
 from collections.abc import Callable
 from enum import Enum
-from http import HTTPStatus
 from typing import Final
 
-import h11
-
 from reaperd.control.access import Access
-from reaperd.control.routes import Request, resolve
-from reaperd.control.words import Answer, Ask, Caller, Feed, Remote, refusal
+from reaperd.control.exchange import Exchange
+from reaperd.control.requests import resolve
+from reaperd.control.words import Answer, Ask, Caller, Feed, Remote
 from reaperd.loop.poller import READ, WRITE
 
-HEAD_MAX_BYTES: Final = 8 * 1024
-BODY_MAX_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 8 * 1024
 _DRAIN_MAX_BYTES: Final = 1024 * 1024
 _PIECE_BYTES: Final = 32 * 1024
-_HEADERS: Final = frozenset({b"authorization", b"host", b"origin", b"accept"})  # those that routes look at
-_STREAM_HEADERS: Final = [("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store")]
 
 
 class Stage(Enum):
@@ -62,15 +56,11 @@ class Connection:
     """
 
     __slots__ = (
-        "_begun",
-        "_body",
         "_clock",
         "_drained",
         "_feed",
-        "_head",
         "_http",
         "_is_idle",
-        "_left_over",
         "_out",
         "_socket",
         "caller",
@@ -88,13 +78,9 @@ class Connection:
         self.ticket: int | None = None
         self._clock = clock
         self._socket = sock
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
-        self._head: h11.Request | None = None
-        self._body = bytearray()
+        self._http = Exchange(caller)
         self._out = bytearray()
-        self._left_over = False  # h11 holds more than the last request: go on without the socket
         self._drained = 0
-        self._begun = False  # a request has, and has not ended
         self._feed: Feed | None = None
         self._is_idle = False  # the feed had nothing more
 
@@ -116,12 +102,12 @@ class Connection:
     @property
     def is_stuck(self) -> bool:
         """Whether it takes nothing: the rest of an answer, or, where it has asked for more, any other one."""
-        return bool(self._out) or self._left_over
+        return bool(self._out) or self._http.has_more
 
     @property
     def is_midway(self) -> bool:
         """Whether it has begun a request and not ended it."""
-        return self.stage is Stage.READING and self._begun
+        return self.stage is Stage.READING and self._http.is_begun
 
     @property
     def is_following(self) -> bool:
@@ -145,7 +131,7 @@ class Connection:
                 return WRITE
             case Stage.STREAMING | Stage.WAITING if isinstance(self.caller, Remote):
                 return select.EPOLLRDHUP  # an end of TCP shows as nothing else until we send
-            case Stage.READING | Stage.DRAINING if not self._left_over:
+            case Stage.READING | Stage.DRAINING if not self._http.has_more:
                 return READ | (WRITE if self._out else 0)
             case Stage.READING:
                 return WRITE  # writable at once: the next turn reads on from what we hold
@@ -182,24 +168,7 @@ class Connection:
         Raises:
             OSError: the client is gone.
         """
-        if answer.text is not None:
-            body, media = answer.text.encode(), []
-        else:
-            body = json.dumps(answer.body, default=_plain).encode() + b"\n"
-            media = [("Content-Type", "application/json")]
-        headers = [
-            *media,
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            *answer.headers,
-            *([("Connection", "close")] if close else []),
-        ]
-        self._queue(
-            h11.Response(status_code=answer.status, headers=headers, reason=HTTPStatus(answer.status).phrase)
-        )
-        if self._head is None or self._head.method != b"HEAD":
-            self._queue(h11.Data(data=body))
-        self._queue(h11.EndOfMessage())
+        self._out += self._http.answer(answer, close=close)
         self.ticket = None
         self._enter(Stage.WRITING)
         self._write()
@@ -210,11 +179,11 @@ class Connection:
         Raises:
             OSError: the client is gone.
         """
-        self._queue(h11.Response(status_code=200, headers=_STREAM_HEADERS, reason="OK"))
+        self._out += self._http.stream()
         self.ticket = None
         self._feed = feed
         self._enter(Stage.STREAMING)
-        if self._head is not None and self._head.method == b"HEAD":
+        if self._http.is_head:
             self._end_stream()
         else:
             self.pump()
@@ -234,13 +203,13 @@ class Connection:
                 return
             self._is_idle = not piece
             if piece:
-                self._queue(h11.Data(data=piece))
+                self._out += self._http.piece(piece)
         if self._send():
             self.since_ns = self._clock()
 
     def _end_stream(self) -> None:
         self._feed = None
-        self._queue(h11.EndOfMessage())
+        self._out += self._http.end()
         self._enter(Stage.WRITING)
         self._write()
 
@@ -263,7 +232,7 @@ class Connection:
             if not piece:
                 self._end_stream()
                 return
-            self._queue(h11.Data(data=piece))
+            self._out += self._http.piece(piece)
 
     def close(self) -> None:
         """Close the socket; what was not sent is lost. To be called once it is no longer watched."""
@@ -278,81 +247,33 @@ class Connection:
 
     def _read(self, access: Access) -> Ask | None:
         """Take what the client sent; what is no request, or asks for nothing we have, is answered here."""
-        if not self._left_over and not self._receive():
+        if not self._http.has_more and not self._receive():
             return None
-        self._left_over = False
-        try:
-            request = self._next_request()
-        except h11.RemoteProtocolError as error:
-            why = str(error).partition(": bytearray(")[0]  # not what it sent: that may be long, and binary
-            self._refuse(error.error_status_hint, f"cannot read this as HTTP: {why}")
+        request = self._http.next_request()
+        if request is None:
+            self._go_on_reading()
             return None
-        asked = resolve(request, access) if request else None
+        asked = request if isinstance(request, Answer) else resolve(request, access)
         if isinstance(asked, Answer):
             self._note(asked)
-            self.answer(asked)
+            self.answer(asked, close=asked is request)  # what was no request leaves nothing to go on with
             return None
         return asked
 
     def _receive(self) -> bool:
-        """Give h11 one chunk, or the end of the stream; return whether there was either."""
+        """Take one chunk, or the end of the stream; return whether there was either."""
         self._send()  # a "100 Continue" that did not fit
         data = _received(self._socket)
         if data is not None:
-            self._http.receive_data(data)
-            self._begun = self._begun or bool(data)
+            self._http.receive(data)
         return data is not None
 
-    def _next_request(self) -> Request | None:
-        while True:
-            event = self._http.next_event()
-            match event:
-                case h11.Request():
-                    self._head = event
-                    self._body.clear()
-                    if _declared_bytes(event) > BODY_MAX_BYTES:
-                        self._too_large()
-                        return None
-                case h11.Data():
-                    self._body += event.data
-                    if len(self._body) > BODY_MAX_BYTES:
-                        self._too_large()
-                        return None
-                case h11.EndOfMessage():
-                    return self._complete()
-                case h11.ConnectionClosed():
-                    self._enter(Stage.CLOSED)
-                    return None
-                case _:  # NEED_DATA: the rest is yet to come
-                    self._invite()
-                    return None
-
-    def _complete(self) -> Request:
-        assert self._head is not None, "a message ended that never began"
-        method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
-        body = bytes(self._body)
-        self._body.clear()
-        self._begun = False
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in self._head.headers
-            if name in _HEADERS
-        }
-        return Request(method, target, body, self.caller, headers)
-
-    def _invite(self) -> None:
-        """Say "100 Continue" to a client that waits for it before its body: RFC 9110, 10.1.1."""
-        if self._http.they_are_waiting_for_100_continue:
-            self._queue(h11.InformationalResponse(status_code=100, headers=[]))
+    def _go_on_reading(self) -> None:
+        if self._http.is_over:
+            self._enter(Stage.CLOSED)
+        else:
+            self._out += self._http.invitation()
             self._send()
-
-    def _too_large(self) -> None:
-        self._refuse(413, f"cannot take a body of more than {BODY_MAX_BYTES} bytes")
-
-    def _refuse(self, status: int, message: str) -> None:
-        answer = refusal(status, "bad-request", message)
-        self._note(answer)
-        self.answer(answer, close=True)
 
     def _note(self, answer: Answer) -> None:
         error = answer.body.get("error")
@@ -360,9 +281,6 @@ class Connection:
             self.refused = error["code"]
 
     # --- writing ----------------------------------------------------------------------------------------
-
-    def _queue(self, event: h11.Event) -> None:
-        self._out += self._http.send(event) or b""
 
     def _write(self) -> None:
         self._send()
@@ -382,12 +300,9 @@ class Connection:
 
     def _sent(self) -> None:
         """Go on after a whole answer: to the next request, or to the end."""
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-            data, ended = self._http.trailing_data
-            self._left_over = bool(data) or ended
+        if self._http.begin_next():
             self._enter(Stage.READING)
-        elif self._http.their_state in {h11.MUST_CLOSE, h11.CLOSED, h11.DONE}:
+        elif self._http.is_all_read:
             self._enter(Stage.CLOSED)
         else:
             self._socket.shutdown(socket.SHUT_WR)
@@ -409,13 +324,3 @@ def _received(sock: socket.socket) -> bytes | None:
         return sock.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
-
-
-def _declared_bytes(head: h11.Request) -> int:
-    """Return the length that a request announces for its body; h11 has checked that it is a number."""
-    return next((int(value) for name, value in head.headers if name == b"content-length"), 0)
-
-
-def _plain(value: object) -> object:
-    """Return what JSON can carry for a value that it does not know: paths and the like become text."""
-    return str(value)

@@ -89,12 +89,14 @@ _LOOKS: Final[Schema] = {
     },
     "required": ["every", "remedy"],
 }
+_SOURCE: Final[Schema] = {"enum": ["connector", "looks"]}
 _FIRST: Final = _object(
     {
         "schema": {"const": "reaperd.events/1"},
         "kind": {"enum": ["daemon", "kernel"]},
         "next": {"type": "integer"},
-    }
+    },
+    {"source": _SOURCE, "why_not": _TEXT_OR_NULL},  # of kernel
 )
 _EVENT: Final = _object(
     {"seq": _COUNT, "time": _TIME, "level": {"enum": ["info", "warning", "error"]}, "event": _TEXT}
@@ -103,7 +105,7 @@ _LOST: Final = _object({"seq": _COUNT, "event": {"const": "events.lost"}, "lost"
 _TRACKING: Final = _object(
     {
         "scope": {"enum": ["descendants", "all"]},
-        "source": {"enum": ["connector", "looks"]},
+        "source": _SOURCE,
         "why_not": _TEXT_OR_NULL,
         "processes": _COUNT,
         "zombies": _COUNT,

@@ -9,31 +9,23 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from errno import EACCES, EINVAL, ENOENT, EPERM, ESRCH
 from functools import cache
 from pathlib import Path
 from sys import intern
-from typing import Final
+from typing import Final, NamedTuple
 
 from reaperd.kernel.failure import failure
-
-# ESRCH comes from a file that was opened before its process was reaped, EINVAL from some files of a zombie.
-_GONE: Final = frozenset({ENOENT, ESRCH, EINVAL})
-_SECRET: Final = frozenset({EACCES, EPERM})
+from reaperd.kernel.procread import GONE, SECRET, STAT_BYTES, STATUS_BYTES, numbers_in, whole
 
 _STATES: Final = {state.encode(): state for state in "RSDZTtXI"}
 PF_FORKNOEXEC: Final = 0x40
 
-_STAT_BYTES: Final = 4096
 _STAT_WORDS: Final = 50  # after the name, up to f52
-_STATUS_BYTES: Final = 65536  # Groups alone may hold 65536 numbers; the fields before it matter most
 _WORDS_BYTES: Final = 262_144  # of an environment or a command line
 _CHILDREN_BYTES: Final = 64 * 1024 * 1024  # 4,194,304 pids (pid_max at its highest) with room to spare
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """One line of /proc/PID/stat; field numbers as in proc_pid_stat(5)."""
 
     pid: int
@@ -130,7 +122,7 @@ def read_stat_bytes(pid: int) -> bytes | None:
     Raises:
         KernelError: no descriptor is left, or /proc is mounted with hidepid=1.
     """
-    return _read(f"/proc/{pid}/stat", _STAT_BYTES)
+    return _read(f"/proc/{pid}/stat", STAT_BYTES)
 
 
 def parse_stat(line: bytes) -> Stat:
@@ -208,7 +200,7 @@ def read_thread_stat(pid: int, tid: int) -> Stat | None:
     Raises:
         KernelError: as `read_stat`.
     """
-    line = _read(f"/proc/{pid}/task/{tid}/stat", _STAT_BYTES)
+    line = _read(f"/proc/{pid}/task/{tid}/stat", STAT_BYTES)
     return parse_stat(line) if line else None
 
 
@@ -217,9 +209,12 @@ def read_status(pid: int, tid: int | None = None) -> dict[str, str] | None:
 
     Values are text as the kernel prints it after the tab.
     """
-    data = _read(f"/proc/{pid}/status" if tid is None else f"/proc/{pid}/task/{tid}/status", _STATUS_BYTES)
-    if not data:
-        return None
+    data = _read(f"/proc/{pid}/status" if tid is None else f"/proc/{pid}/task/{tid}/status", STATUS_BYTES)
+    return parse_status(data) if data else None
+
+
+def parse_status(data: bytes) -> dict[str, str]:
+    """Return the fields of what was read from a file `status`."""
     # Names are escaped by the kernel: no line of theirs can look like a field.
     return dict([line.split(":\t", 1) for line in os.fsdecode(data).split("\n") if ":\t" in line])
 
@@ -286,7 +281,7 @@ def soft_limit(pid: int, line: bytes) -> int | None:
     Raises:
         KernelError: no descriptor is left, or /proc is mounted with hidepid=1.
     """
-    data = _read(f"/proc/{pid}/limits", _STATUS_BYTES) or b""
+    data = _read(f"/proc/{pid}/limits", STATUS_BYTES) or b""
     soft, _, _ = data.partition(b"\n" + line + b" ")[2].lstrip().partition(b" ")
     return int(soft) if soft.isdigit() else None
 
@@ -300,7 +295,11 @@ def last_ran_ms(pid: int) -> float | None:
 
     Source: proc_sched_show_task in the kernel's kernel/sched/debug.c; the first line holds the raw name.
     """
-    data = read_permitted(f"/proc/{pid}/sched", _STATUS_BYTES) or b""
+    return parse_last_ran(read_permitted(f"/proc/{pid}/sched", STATUS_BYTES) or b"")
+
+
+def parse_last_ran(data: bytes) -> float | None:
+    """Return `last_ran_ms` of what was read from a file `sched`."""
     before, _, after = data.rpartition(b"\nse.exec_start")  # the last one: a name with newlines stands first
     value = after.partition(b":")[2].partition(b"\n")[0] if before else b""
     return float(value) if value else None
@@ -316,14 +315,6 @@ def may_inspect(pid: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def may_be_zombie(pid: int) -> bool:
-    """Tell, much faster than by reading its line, that a process is no zombie; True where it may be one.
-
-    A process that can still be looked into and has a working directory has not ended: exit_fs comes first.
-    """
-    return not os.access(f"/proc/{pid}/cwd", os.F_OK)
 
 
 # --- many processes -------------------------------------------------------------------------------------
@@ -413,18 +404,18 @@ def has_children_files() -> bool:
 def read_permitted(path: str, limit: int) -> bytes | None:
     """Return the file's bytes, at most `limit`; None if its process is gone or may not be looked into."""
     try:
-        return _read_all(path, limit)
+        return whole(path, limit)
     except OSError as error:
-        if error.errno in _GONE | _SECRET:
+        if error.errno in GONE | SECRET:
             return None
         raise failure("read", error, what=f"look at {path}") from error
 
 
 def _numbers_in(path: str) -> list[int]:
     try:
-        return [int(name) for name in os.listdir(path) if name.isdecimal()]  # noqa: PTH208 - ten times cheaper than paths
+        return numbers_in(path)
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in GONE:
             return []
         raise failure("getdents64", error, what=f"list {path}") from error
 
@@ -432,25 +423,8 @@ def _numbers_in(path: str) -> list[int]:
 def _read(path: str, limit: int) -> bytes | None:
     """Return the file's bytes, at most `limit`; None if its process is gone."""
     try:
-        return _read_all(path, limit)
+        return whole(path, limit)
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in GONE:
             return None
         raise failure("read", error, what=f"look at {path}") from error
-
-
-def _read_all(path: str, limit: int) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if limit <= _STAT_BYTES:  # a short line is whole at once: spare the read that finds the end
-            return os.read(fd, limit)
-        return b"".join(_chunks(fd, limit))
-    finally:
-        os.close(fd)
-
-
-def _chunks(fd: int, limit: int) -> Iterator[bytes]:
-    """Yield what can be read, a page or more at a time, until the end or `limit` bytes."""
-    while limit > 0 and (chunk := os.read(fd, min(limit, _WORDS_BYTES))):
-        limit -= len(chunk)
-        yield chunk

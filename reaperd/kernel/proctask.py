@@ -5,9 +5,8 @@ thread is gone, the answer is None.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from reaperd.kernel import procfs
 
@@ -17,8 +16,7 @@ _LISTED: Final = 1024  # descriptors looked at; who has more is not held up for
 _CGROUP_V2: Final = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """The system call that a thread sleeps in: syscall(2)."""
 
     number: int

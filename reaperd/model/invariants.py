@@ -94,7 +94,8 @@ def _check_tracked_threads(table: ProcessTable, process: Process) -> None:
 
 
 def _check_numbers(table: ProcessTable, process: Process) -> None:
-    pgid, sid = process.group.pgid, process.group.session.sid
-    group, session = table.group(pgid), table.session(sid)
+    pgid, session = process.group.pgid, process.group.session
+    group = table.group(pgid)
     _require(group is not None and group.pgid == pgid, f"group {pgid} of {process} is not found")
-    _require(session is not None and session.sid == sid, f"session {sid} of {process} is not found")
+    _require(not process.is_leader or group is process.group, f"{process} leads another group than is found")
+    _require(table.session(session.sid) is session, f"session {session.sid} of {process} is not found")

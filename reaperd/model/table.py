@@ -179,7 +179,7 @@ class ProcessTable:
             NotTrackedError: the parent is not in this table.
         """
         seen = self.seen(parent)
-        key = self._tree.unread_key(pid)
+        key = self._tree.keys.unread(pid)
         return key, (Forked(key, key_of(parent), seen.pgid, seen.sid, seen.comm),)
 
     def exited(self, who: Who, status: int | None = None) -> tuple[Change, ...]:

@@ -6,37 +6,34 @@ refuse, and appends what changed. The table decides which step an observation me
 
 import weakref
 from collections.abc import Iterator
-from typing import Final
 
 from reaperd.model import changes
 from reaperd.model.changes import Change
 from reaperd.model.entry import Entry
 from reaperd.model.errors import InitCannotExitError, NotTrackedError
 from reaperd.model.group import ProcessGroup
+from reaperd.model.keys import Keys
 from reaperd.model.process import Process
 from reaperd.model.session import Session
 from reaperd.model.snapshot import ProcessKey, Seen
 
-_REMEMBERED: Final = 1024  # of those gone: more than can end within one tick of the clock
-
 
 class Tree:
-    """A root and what is below it, by pid, pgid and sid."""
+    """A root and what is below it, by pid and sid."""
 
-    __slots__ = ("_gone", "_unread", "entries", "groups", "home", "root", "sessions")
+    __slots__ = ("entries", "home", "keys", "root", "sessions")
 
     def __init__(self, root: Seen, home: int) -> None:
         """Begin with the root alone, in the session and the group that it was seen in."""
         key = root.key
         self.home = home  # the pid whose new children are orphans, unless it forked them
-        self._unread = 0  # processes that came without a start time, so far
-        self._gone: dict[tuple[int, int], int] = {}  # the latest freed, with how many bore that name before
+        self.keys = Keys()
         process = Process.new_init(root.pid).data(key).build()
         self.root = process
         self.entries: dict[int, Entry] = {}
-        # Weak: a group or session stays here for as long as a process holds it, and no longer.
-        self.groups: weakref.WeakValueDictionary[int, ProcessGroup] = weakref.WeakValueDictionary()
-        self.sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
+        # Weak: a session stays here for as long as a process holds it, by way of its group, and no longer.
+        own = process.group.session
+        self.sessions = weakref.WeakValueDictionary[int, Session]({own.sid: own})
         self._register(process, key, root)
         self._move(process, root.pgid, root.sid)
 
@@ -56,9 +53,16 @@ class Tree:
         return entry if is_same else None
 
     def group(self, pgid: int) -> ProcessGroup | None:
-        """Return the group that has a process of ours in it, or None; freed ones do not count."""
-        group = self.groups.get(pgid)
-        return group if group is not None and not group.is_empty else None
+        """Return the group that has a process of ours in it, or None: O(sessions) without its leader.
+
+        While members of a group that is no more are still to be looked at, two sessions can have one of this
+        number: then that of the leader.
+        """
+        leader = self.entries.get(pgid)
+        if leader is not None and leader.process.is_leader:
+            return leader.process.group
+        found = (session.group(pgid) for session in self.sessions.values())
+        return next(filter(None, found), None)
 
     def session(self, sid: int) -> Session | None:
         """Return the session that has a process of ours in it, or None; freed ones do not count."""
@@ -78,7 +82,7 @@ class Tree:
         self, seen: Seen, parent: Process, out: list[Change], *, forker: Process | None = None
     ) -> Entry:
         """Let a process come as a child of `parent`; `forker` where the fork itself was observed."""
-        key = self._new_key(seen)
+        key = self.keys.of_new(seen)
         process = parent.fork(seen.pid).data(key).build()
         if seen.has_execed:
             process.exec()
@@ -98,18 +102,6 @@ class Tree:
         self.entries[seen.pid] = entry
         return entry
 
-    def _new_key(self, seen: Seen) -> ProcessKey:
-        """Return the name of one who comes: not that of one who is gone, though the clock is coarse."""
-        if not seen.start_time:
-            return self.unread_key(seen.pid)
-        nth = self._gone.get((seen.pid, seen.start_time))
-        return seen.key if nth is None else ProcessKey(seen.pid, seen.start_time, nth + 1)
-
-    def unread_key(self, pid: int) -> ProcessKey:
-        """Return the name of one who comes without a start time: nobody else ever bears it."""
-        self._unread += 1
-        return ProcessKey(pid, 0, self._unread - 1)
-
     # Following.
 
     def follow(self, entry: Entry, seen: Seen, out: list[Change]) -> None:
@@ -117,7 +109,7 @@ class Tree:
         entry.looked_ns = max(entry.looked_ns, seen.at_ns)
         entry.inode = entry.inode or seen.inode
         if not entry.key.start_time and seen.start_time:
-            key = self._new_key(seen)
+            key = self.keys.of_new(seen)
             out.append(changes.Identified(key, entry.key))
             entry.key = key
             entry.process.set_data(key)
@@ -187,14 +179,12 @@ class Tree:
     def _move(self, process: Process, pgid: int, sid: int) -> None:
         group = process.group
         if group.pgid != pgid or group.session.sid != sid:
-            session = self.session(sid) or Session(sid)
+            session = self.session(sid)
+            if session is None:
+                session = self.sessions[sid] = Session(sid)
             # A group never changes its session. One with this number in another session is a group that is
             # no more, whose last members we have yet to see elsewhere.
-            group = session.group(pgid) or ProcessGroup(pgid, session)
-            process.put_in_group(group)
-        if self.groups.get(pgid) is not group:
-            self.groups[pgid] = group
-            self.sessions[sid] = group.session
+            process.put_in_group(session.group(pgid) or ProcessGroup(pgid, session))
 
     # Threads.
 
@@ -271,17 +261,8 @@ class Tree:
         """Let a zombie go, waited for by `by`."""
         entry.process.free()
         del self.entries[entry.process.pid]
-        self._remember(entry.key)
+        self.keys.remember(entry.key)
         out.append(changes.Reaped(entry.key, entry.status, by))
-
-    def _remember(self, key: ProcessKey) -> None:
-        if not key.start_time:
-            return
-        gone = self._gone
-        gone.pop((key.pid, key.start_time), None)  # to the end of the row
-        gone[key.pid, key.start_time] = key.nth
-        if len(gone) > _REMEMBERED:
-            del gone[next(iter(gone))]
 
     def lose(self, entry: Entry, out: list[Change]) -> None:
         """Let a process go that was found missing: it has ended and been waited for, unseen."""

@@ -32,6 +32,7 @@ from reaperd.policy.words import (
     Stable,
     StartAsked,
     State,
+    StopAnnounced,
     StopAsked,
     StopCommandFailed,
     TreeEmpty,
@@ -64,6 +65,7 @@ TABLE: Final[Mapping[Pair, Step]] = {
     (State.RUNNING, CheckFailed): way_down.check_failed,
     (State.RUNNING, MainExited): way_down.exited,
     (State.RUNNING, StopAsked): way_down.stop_asked,
+    (State.RUNNING, StopAnnounced): way_down.stop_announced,
     (State.RUNNING, RestartAsked): way_down.restart_asked,
     (State.RUNNING, ScheduleDue): way_up.due_while_busy,
     (State.STOPPING, MainExited): way_down.exited_while_stopping,
@@ -85,6 +87,7 @@ TABLE: Final[Mapping[Pair, Step]] = {
 _MAY_BE_LATE: Final[tuple[type[object], ...]] = (
     Stable,
     GraceOver,
+    StopAnnounced,
     StopCommandFailed,
     BackoffOver,
     Ready,

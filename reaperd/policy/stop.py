@@ -1,5 +1,6 @@
 """The stop ladder: what a run's processes are told, rung by rung, until none is left. Pure.
 
+    -1   nothing: the service said that it stops by itself, and is given the time for it
     0    the stop command in place of the stop signal, or the signal to those that the scope names
     1    the signal: after a command to those that the scope names; to all that a main process left
     2    SIGKILL for the whole tree, whatever the scope; `perform` goes on with it until nothing is left
@@ -15,9 +16,15 @@ from typing import Final
 from reaperd.config.spec import Scope, Stop
 from reaperd.policy.words import Action, ArmTimer, CancelTimer, Kill, RunStopCommand, Signal, Timer
 
+OWN_RUNG: Final = -1
 FIRST_RUNG: Final = 0
 SIGNAL_RUNG: Final = 1
 LAST_RUNG: Final = 2
+
+
+def wait(stop: Stop, at_ns: int) -> tuple[Action, ...]:
+    """Return what is done while a service stops by itself."""
+    return (_grace(stop, at_ns),)
 
 
 def ask(stop: Stop, at_ns: int) -> tuple[Action, ...]:

@@ -61,7 +61,7 @@ def exited_while_stopping(run: Run, event: Event, spec: ServiceSpec) -> Decision
     # What made us stop it says more than how it then ended.
     cause = run.cause if isinstance(run.cause, NotReady | Unhealthy) else event.cause
     ended = replace(run, cause=cause)
-    if run.rung == stop.FIRST_RUNG and spec.stop.command:
+    if _nobody_was_told(run, spec):
         rest = stop.clear(spec.stop, event.at_ns)
         return _on_rung(ended, stop.SIGNAL_RUNG, event, spec), (_told_exit(event), *rest)
     rest = stop.main_gone(spec.stop) if run.rung < stop.LAST_RUNG else ()
@@ -113,6 +113,18 @@ def restart_asked(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     return _stopping(again, event, spec, Emit("service.stopping"))
 
 
+def stop_announced(run: Run, event: Event, spec: ServiceSpec) -> Decision:
+    """Give it time, for it stops by itself."""
+    own = replace(run, state=State.STOPPING, after=After.POLICY, cause=None, as_asked=False)
+    told = Emit("service.stopping", (("by", "itself"),))
+    return _on_rung(own, stop.OWN_RUNG, event, spec), (told, *_QUIET, *stop.wait(spec.stop, event.at_ns))
+
+
+def _nobody_was_told(run: Run, spec: ServiceSpec) -> bool:
+    """Tell whether none of its processes has got the stop signal yet."""
+    return run.rung == stop.OWN_RUNG or (run.rung == stop.FIRST_RUNG and bool(spec.stop.command))
+
+
 def _stopping(run: Run, event: Event, spec: ServiceSpec, *first: Action) -> Decision:
     stopping = _on_rung(replace(run, state=State.STOPPING), stop.FIRST_RUNG, event, spec)
     return stopping, (*first, *_QUIET, *stop.ask(spec.stop, event.at_ns))
@@ -124,7 +136,9 @@ def _on_rung(run: Run, rung: int, event: Event, spec: ServiceSpec) -> Run:
 
 def stop_in_progress(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     """Follow a wish for down, of a service that is on its way there."""
-    # The first wish for down only changes what comes after; asking again hurries.
+    # The first wish only changes what comes after, unless nobody has asked yet; the second one hurries.
+    if run.rung == stop.OWN_RUNG:
+        return stop_asked(run, event, spec)
     if run.want is Want.UP:
         return replace(run, want=Want.DOWN, queued=False), unscheduled(spec)
     return _next_rung(run, event, spec)
@@ -144,7 +158,7 @@ def command_failed(run: Run, event: Event, spec: ServiceSpec) -> Decision:
 def _next_rung(run: Run, event: Event, spec: ServiceSpec) -> Decision:
     if run.rung == stop.LAST_RUNG:
         return run, ()
-    if run.rung == stop.FIRST_RUNG and spec.stop.command:
+    if _nobody_was_told(run, spec):
         insisting = _on_rung(run, stop.SIGNAL_RUNG, event, spec)
         return insisting, (Emit("service.insisting"), *stop.insist(spec.stop, event.at_ns))
     return replace(run, rung=stop.LAST_RUNG), (Emit("service.killing"), *stop.force())

@@ -226,6 +226,13 @@ class GraceOver:
 
 
 @dataclass(frozen=True, slots=True)
+class StopAnnounced:
+    """The service said that it stops by itself: STOPPING=1 of sd_notify(3)."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopCommandFailed:
     """The command that was to stop the service could not be run, or ended badly."""
 
@@ -254,6 +261,7 @@ Event = (
     | TreeEmpty
     | Stable
     | GraceOver
+    | StopAnnounced
     | StopCommandFailed
     | BackoffOver
 )

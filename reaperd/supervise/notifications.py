@@ -17,7 +17,7 @@ from reaperd.errors import KernelError
 from reaperd.kernel import datagrams, pidfd
 from reaperd.kernel.datagrams import Datagram
 from reaperd.loop.poller import Phase
-from reaperd.policy.words import Event, Ready, State, Timer
+from reaperd.policy.words import Event, Ready, State, StopAnnounced, Timer
 from reaperd.sd.notify import Notification, parse
 from reaperd.supervise.service import Service
 from reaperd.supervise.watchdogs import Watchdogs
@@ -114,6 +114,8 @@ class Notifications:
             self._name_main(listener, said.main_pid)
         if said.reloading or said.stopping:
             service.announced = "stopping" if said.stopping else "reloading"
+        if said.stopping:
+            self._post(service, StopAnnounced(self._world.clock()))
         if said.ready:
             service.announced = None
             self._post(service, Ready(self._world.clock()))

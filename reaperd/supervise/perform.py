@@ -226,6 +226,8 @@ class Performer:
     def due(self, name: str, pulse: Pulse) -> None:
         """Act on a deadline of a service's checks, or of a helper."""
         match pulse:
+            case Pulse.REPORT:
+                self.spawns.due(name)
             case Pulse.TRY:
                 self._readiness.due(name)
             case Pulse.CHECK:

@@ -1,16 +1,19 @@
 """Start the main process of a run, and hear whether it became its program.
 
 A child on its way to exec has a pipe that closes there: the end of file says that the program is in its
-place, a record before it at which stage that failed, and why (children.child).
+place, a record before it at which stage that failed, and why (children.child). Where no more can be watched,
+a timeout of the poll looks at it until it has said so.
 """
 
 import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from reaperd.children.child import StageFailed
 from reaperd.children.fork import Forked, read_report
+from reaperd.config.spec import SECOND_NS
 from reaperd.errors import KernelError, ReaperdError
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import Event, NotSpawned, Spawned, SpawnFailed
@@ -19,7 +22,9 @@ from reaperd.supervise.orders import outfit
 from reaperd.supervise.output import Outputs
 from reaperd.supervise.readiness import Gear, Readiness
 from reaperd.supervise.service import Service
-from reaperd.supervise.world import World
+from reaperd.supervise.world import Pulse, World
+
+LOOK_NS: Final = SECOND_NS // 20
 
 
 class Spawns:
@@ -48,6 +53,7 @@ class Spawns:
     ) -> None:
         self._children = world.children
         self._poller = world.poller
+        self._timers = world.timers
         self._clock = world.clock
         self._readiness = readiness
         self._outputs = outputs
@@ -66,8 +72,21 @@ class Spawns:
         service.run_id, service.report_fd = run_id, forked.report_fd
         service.main = service.latest = forked.pid
         self._of_report[forked.report_fd] = service
-        self._poller.watch(forked.report_fd, self)
+        try:
+            self._poller.watch(forked.report_fd, self)
+        except KernelError:
+            self._look_later(service)
         return True
+
+    def due(self, name: str) -> None:
+        """Look at a report that cannot be watched."""
+        for service in [each for each in self._of_report.values() if each.spec.name == name]:
+            self.read_report(service)
+            if service.report_fd is not None:
+                self._look_later(service)
+
+    def _look_later(self, service: Service) -> None:
+        self._timers.arm((service.spec.name, Pulse.REPORT), self._clock() + LOOK_NS)
 
     def ready(self, fd: int, events: int) -> None:
         """Read the report of a child: it has become its program, or says why not."""
@@ -94,6 +113,7 @@ class Spawns:
     def _close_report(self, service: Service) -> None:
         if service.report_fd is not None:
             self._poller.drop(service.report_fd)
+            self._timers.cancel((service.spec.name, Pulse.REPORT))
             os.close(service.report_fd)
             del self._of_report[service.report_fd]
             service.report_fd = None

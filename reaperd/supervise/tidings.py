@@ -25,6 +25,8 @@ class Tidings:
 
     def keep(self) -> None:
         """Begin to write down, for one who asks; what was before is not known."""
+        standing = self._tracker.standing()
+        self.ring.about = {"source": standing.source.value, "why_not": standing.why_not}
         if not self._is_kept:
             self._is_kept = True
             self._tracker.follow(self._note, passersby=True)

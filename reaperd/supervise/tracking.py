@@ -13,7 +13,7 @@ from reaperd.errors import KernelError
 from reaperd.loop.poller import Phase
 from reaperd.model import Adopted, Change
 from reaperd.supervise.world import World
-from reaperd.track.tracker import Standing
+from reaperd.track.standing import Standing
 
 MOMENT_NS: Final = 20_000_000
 

@@ -22,6 +22,7 @@ class Pulse(Enum):
     FLUSH = "flush"  # of an outlet that fails: its next try
     AGE = "age"  # of a log file: when it is old
     ZOMBIES = "zombies"  # the next look for zombies under services
+    REPORT = "report"  # of a service: the next look at what its child says, where that cannot be watched
     SCHEDULE = "schedule"  # of all schedules: the next try to have a timer for them
     HELPER = "helper"  # of a helper's run: how long it may take
 

@@ -31,10 +31,8 @@ from reaperd.supervise.world import Pulse, World
 _PROGRAM: Final = "reaperd.zombies.tend"
 _NOBODY: Final = ""  # a look is on behalf of no single service
 _DEADLINE: Final = (_NOBODY, Pulse.ZOMBIES)
-_LOOKING_NS: Final = 60 * SECOND_NS
-_CLEARING_NS: Final = (
-    120 * SECOND_NS
-)  # it gives up by itself long before: it must not be killed in the middle
+LOOKING_NS: Final = 60 * SECOND_NS  # then a look is ended
+CLEARING_NS: Final = 120 * SECOND_NS  # so late that it has given up by itself, and is not ended in the middle
 _SHORTEST_NS: Final = SECOND_NS  # between two looks
 _DEFAULT: Final = config.Zombies()
 
@@ -163,7 +161,7 @@ class Zombies:
         """Look now."""
         if self._every_ns() is not None and not self._at_work:
             self._at_work = True
-            self._run(Errand.LOOK, _LOOKING_NS, "look", str(os.getpid()))
+            self._run(Errand.LOOK, LOOKING_NS, "look", str(os.getpid()))
 
     def finished(self, finished: Finished) -> None:
         """Take what a look found, or what became of what was to be cleared."""
@@ -231,7 +229,7 @@ class Zombies:
         named = self._litter.next_tries()
         if named:
             words = [":".join(map(str, each)) for each in named]
-            self._run(Errand.REAP, _CLEARING_NS, self._remedy.value, str(os.getpid()), *words)
+            self._run(Errand.REAP, CLEARING_NS, self._remedy.value, str(os.getpid()), *words)
         return bool(named)
 
     def _cleared(self, answer: Mapping[str, Any]) -> None:  # Any: JSON of our own helper

@@ -37,7 +37,8 @@ class Ring:
     """The last events of one kind, by number.
 
     Attributes:
-        kind: what is told here: "daemon", what this daemon did.
+        kind: what is told here: "daemon", what this daemon did; "kernel", what changes among processes.
+        about: what a reader is told beforehand besides, of how events come here.
         next: the number of the next event.
         is_fresh: whether something came since this was last set to False.
     """
@@ -46,6 +47,7 @@ class Ring:
         self, kind: str = "daemon", most: int = MOST, wall: Callable[[], int] = time.time_ns
     ) -> None:
         self.kind = kind
+        self.about: Mapping[str, object] = {}
         self.next = 1
         self.is_fresh = False
         self._events: deque[Event] = deque(maxlen=most)
@@ -125,7 +127,8 @@ class Following:
         lines: list[bytes] = []
         if not self._has_begun:
             self._has_begun = True
-            lines.append(_line({"schema": SCHEMA, "kind": self._ring.kind, "next": self._ring.next}))
+            first = {"schema": SCHEMA, "kind": self._ring.kind, "next": self._ring.next}
+            lines.append(_line({**first, **self._ring.about}))
         if self._next < self._ring.first:
             lost = self._ring.first - self._next
             self._next = self._ring.first

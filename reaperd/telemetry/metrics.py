@@ -173,7 +173,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric(
         "reaperd_unmeasured_services",
         "gauge",
-        "Services left out of processor time and memory: there was no time to look.",
+        "Services left out of processor time and memory: they have too many processes.",
         _one(lambda f: f.unmeasured),
     ),
 )

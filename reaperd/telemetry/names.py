@@ -38,7 +38,7 @@ EVENTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "service.spawn_failed": ("error", frozenset({"stage", "errno", "problem", "hint"})),
     "service.not_limited": ("warning", frozenset({"problem"})),
     "service.exited": ("info", frozenset({"pid", "code", "signal", "core", "out_of_memory"})),
-    "service.stopping": ("info", frozenset({"pid"})),
+    "service.stopping": ("info", frozenset({"pid", "by"})),
     "service.insisting": ("warning", frozenset({"pid"})),
     "service.killing": ("warning", frozenset({"pid"})),
     "service.stuck": ("error", frozenset()),

@@ -63,7 +63,8 @@ def below(pid: int) -> Iterator[Seen]:
 
 
 def of_stat(stat: Stat) -> Seen:
-    """Return what the model takes of a line that was read before; without threads, end and time."""
+    """Return what the model takes of a line that was read before; without threads and time."""
+    ended = stat.is_zombie and not stat.is_dead_leader
     return Seen(
         stat.pid,
         stat.ppid,
@@ -73,6 +74,7 @@ def of_stat(stat: Stat) -> Seen:
         stat.comm,
         stat.state,
         stat.num_threads,
+        _exit_code(stat.pid, stat.exit_code) if ended else None,
         has_execed=not stat.never_execed,
     )
 
@@ -84,7 +86,7 @@ def _seen(line: bytes, at_ns: int) -> Seen:
     if num_threads > 1:
         tids = tuple(procfs.threads(pid))
     elif state in "ZX":
-        code = _exit_code(pid, line)
+        code = _exit_code(pid, procfs.parse_exit_code(line))
     else:
         tids = (pid,)
     execed = not flags & PF_FORKNOEXEC
@@ -93,7 +95,6 @@ def _seen(line: bytes, at_ns: int) -> Seen:
     return tuple.__new__(Seen, fields)
 
 
-def _exit_code(pid: int, line: bytes) -> int | None:
+def _exit_code(pid: int, code: int) -> int | None:
     """Return the wait status of a zombie; None where the kernel does not tell us: it then says 0."""
-    code = procfs.parse_exit_code(line)
     return code if code or procfs.may_inspect(pid) else None

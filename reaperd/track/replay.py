@@ -19,59 +19,50 @@ too, unless its pidfd says that it has been reaped: `graves`. As long as no mess
 left: a process's exit is heard before its pid is used again.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable
 
 from reaperd.kernel import procconn, procfs
 from reaperd.kernel.procconn import Event
-from reaperd.model import Change, Exited, ProcessKey, ProcessTable, Reaped, Seen
+from reaperd.model import Change, Process, ProcessTable, Seen
 from reaperd.track import look
+from reaperd.track.batch import Batch
 from reaperd.track.graves import Graves
+from reaperd.track.passersby import PassersBy
 
 Tell = Callable[[tuple[Change, ...]], None]
-Passing = tuple[ProcessKey, ProcessKey]
-
-NOBODY: Final = ProcessKey(0, 0)
 
 
 class Replay:
     """Follow messages on a table; `tell` gets what changed, step by step.
 
     Attributes:
+        passersby: those who came and went unseen, and whether somebody is to be told of them.
         settled_ns: the end of the last whole look; forks before it may be of parents that it no longer saw.
-        wants_passersby: whether somebody is to be told of those who came and went unseen.
     """
 
     __slots__ = (
+        "_batch",
         "_boot_ns",
-        "_busy",
-        "_forks",
         "_graves",
-        "_last_exit",
         "_older_strays",
-        "_passing",
         "_strays",
         "_table",
         "_tell",
+        "passersby",
         "settled_ns",
-        "wants_passersby",
     )
 
     def __init__(self, table: ProcessTable, graves: Graves, tell: Tell) -> None:
         self._table = table
         self._graves = graves
         self._tell = tell
-        self._forks: dict[int, int] = {}  # pid to the place of its last fork in this batch
-        self._last_exit: dict[int, int] = {}
-        self._busy: set[int] = set()  # who does more in this batch than to be born and to end
-        self._passing: dict[int, Passing] = {}  # pid to its name and its parent's
+        self._batch = Batch([])
         self._boot_ns = 0  # what the clock of start times is ahead of that of messages: time asleep
         self._strays: set[int] = set()
         self._older_strays: set[int] = set()
+        self.passersby = PassersBy(table, tell)
         self.settled_ns = 0
-        self.wants_passersby = False
 
     def departed(self, pid: int) -> None:
         """Note that a process has left the table, whose last forks may still be heard of."""
@@ -91,9 +82,11 @@ class Replay:
         Raises:
             KernelError: no descriptor is left to look at a process; the rest of the batch is not followed.
         """
-        known = self._table.looked_ns
-        self._survey(events)
-        passing = self._passing
+        now_ns = time.monotonic_ns()  # first: if we are held up in between, nobody looks younger than he is
+        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now_ns
+        self._batch = Batch(events)
+        known, passing = self._table.looked_ns, self.passersby.names
+        passing.clear()
         for place, event in enumerate(events):
             what, at_ns, pid = event[0], event[2], event[4]  # of most kinds: most are about strangers
             if what == procconn.FORK:
@@ -104,7 +97,7 @@ class Replay:
                 elif at_ns <= self.settled_ns or known(pid) is not None or self._is_stray(pid):
                     self._born(pid, child, at_ns, place)
             elif pid in passing:  # it does nothing but end
-                self._passed(pid, event[5])
+                self.passersby.went(pid, event[5])
             elif (looked_ns := known(pid)) is not None:
                 self._acted(event, place, looked_ns)
 
@@ -123,57 +116,10 @@ class Replay:
         elif what == procconn.COMM and tid == pid:
             self._tell(self._table.renamed(pid, procconn.name_of(event)))
 
-    def _survey(self, events: list[Event]) -> None:
-        """Note where in this batch each pid is born and ends last."""
-        now_ns = time.monotonic_ns()  # first: if we are held up in between, nobody looks younger than he is
-        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now_ns
-        self._forks = {
-            event[6]: place
-            for place, event in enumerate(events)
-            if event[0] == procconn.FORK and event[5] == event[6]
-        }
-        self._last_exit = {
-            event[4]: place
-            for place, event in enumerate(events)
-            if event[0] == procconn.EXIT and event[3] == event[4]
-        }
-        self._passing.clear()
-        self._busy = {event[4] for event in events if event[0] != procconn.EXIT}
-        self._busy.update(event[6] for event in events if event[0] == procconn.FORK and event[5] != event[6])
-
-    # --- passers-by ------------------------------------------------------------------------------------
-
-    def _passes(self, parent: int, pid: int, place: int) -> bool:
-        """Tell whether a newborn is a passer-by, so that the table need not know it.
-
-        It is one if it ends within this batch and does nothing else, if its parent does not end before it,
-        and if nobody has its pid any more: then its parent has waited for it, or asked not to have to.
-        """
-        ends = self._last_exit.get(pid, -1)
-        if ends < place or self._forks[pid] != place or pid in self._busy:
-            return False
-        process = self._table.get(parent)
-        if process is None or not process.is_alive or self._last_exit.get(parent, ends) < ends:
-            return False
-        if self._table.get(pid) is not None or _is_there(pid):
-            return False
-        if self.wants_passersby:
-            key, changes = self._table.came_by(process, pid)
-            self._tell(changes)
-        else:
-            key = NOBODY
-        self._passing[pid] = key, self._table.key(process)
-        return True
-
-    def _passed(self, pid: int, status: int) -> None:
-        key, parent = self._passing.pop(pid)
-        if self.wants_passersby and key is not NOBODY:
-            self._tell((Exited(key, status), Reaped(key, status, parent)))
-
     # --- one message ------------------------------------------------------------------------------------
 
     def _born(self, parent: int, pid: int, at_ns: int, place: int) -> None:
-        if not self._passes(parent, pid, place):
+        if not self.passersby.came(self._batch, parent, pid, place):
             self._forked(parent, pid, at_ns, place)
 
     def _forked(self, parent: int, pid: int, at_ns: int, place: int) -> None:
@@ -186,7 +132,7 @@ class Replay:
         if self._table.get(parent) is None:
             self._seek(pid, at_ns)
             return
-        seen = None if self._last_exit.get(pid, -1) > place else look.read(pid)
+        seen = None if self._batch.ends_later(pid, place) else look.read(pid)
         if seen is not None and self._is_younger(seen, at_ns):
             seen = None  # somebody else has that pid already, of whom a later message tells
         self._tell(self._table.forked(parent, pid if seen is None else _living(seen, at_ns)))
@@ -215,7 +161,7 @@ class Replay:
         return not is_reaped
 
     def _execed(self, pid: int, at_ns: int, place: int) -> None:
-        seen = None if self._last_exit.get(pid, -1) > place else self._read_same(pid)
+        seen = None if self._batch.ends_later(pid, place) else self._read_same(pid)
         self._tell(self._table.exec(pid, None if seen is None else seen.comm))
         if seen is not None:
             self._tell(self._table.observe(_living(seen, at_ns)))
@@ -242,7 +188,7 @@ class Replay:
             self._tell(self._table.thread_ended(pid, tid, status))
             if not self._table.has_dead_leader(pid):
                 return
-        if self._forks.get(pid, -1) > place:
+        if self._batch.is_born_later(pid, place):
             self._gone(pid, status)
             return
         self._look_at_dead(pid, status)
@@ -257,10 +203,9 @@ class Replay:
         if seen is None or self._table.at(pid, seen.start_time) is None:
             self._gone(pid, status)
         elif seen.is_zombie:
-            children = process.children
+            self._find_orphans(process)
             self._tell(self._table.observe(seen._replace(exit_code=status)))
             self._bury(pid)
-            self._find(child.pid for child in children)
         elif seen.is_dead_leader or self._has_other_threads(pid):
             # Either the others go on, or one of them called execve(2) and is now the first: same start time.
             self._tell(self._table.observe(seen))
@@ -273,9 +218,9 @@ class Replay:
 
     def _gone(self, pid: int, status: int) -> None:
         process = self._table.get(pid)
-        children = [] if process is None else [child.pid for child in process.children]
+        assert process is not None, "nothing has happened to it since"
+        self._find_orphans(process)
         self._tell(self._table.reaped(pid, status))
-        self._find(children)
 
     def _bury(self, pid: int) -> None:
         process = self._table.get(pid)
@@ -284,25 +229,18 @@ class Replay:
         if not self._graves.watch(self._table.key(process)):
             self._tell(self._table.reaped(pid))
 
-    def _find(self, pids: Iterable[int]) -> None:
-        """Look where orphans went: the kernel tells nobody, and knows more subreapers than we do."""
-        for pid in pids:
-            seen = self._read_same(pid)
+    def _find_orphans(self, process: Process) -> None:
+        """Look where the children of one who has ended are: the kernel knows more subreapers than we do.
+
+        They have moved before it became a zombie. So they are looked at before its end is told, with which
+        the table moves whoever is left to the subreaper that it knows.
+        """
+        for child in process.children:
+            seen = self._read_same(child.pid)
             if seen is not None:
-                self._tell(self._table.reparented(pid, seen.ppid))
+                self._tell(self._table.reparented(child.pid, seen.ppid))
 
 
 def _living(seen: Seen, at_ns: int) -> Seen:
     """Return what was seen as of one who lived at `at_ns`: its end has its own message, with the status."""
     return seen._replace(state="R", num_threads=1, tids=(), at_ns=at_ns) if seen.is_zombie else seen
-
-
-def _is_there(pid: int) -> bool:
-    """Tell whether any process has this pid now, a zombie included: kill(2). Cheaper than a look."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -7,42 +7,26 @@ other processes in an event are told by their pids.
 from dataclasses import fields
 from typing import Final
 
-from reaperd.model import (
-    Adopted,
-    Change,
-    Execed,
-    Exited,
-    Forked,
-    GroupChanged,
-    Identified,
-    Left,
-    ProcessKey,
-    Reaped,
-    Renamed,
-    Reparented,
-    SessionChanged,
-    ThreadEnded,
-    ThreadStarted,
-)
+from reaperd.model import ProcessKey, changes
 
-NAMES: Final[dict[type, str]] = {
-    Forked: "process.forked",
-    Identified: "process.identified",
-    Reparented: "process.reparented",
-    Adopted: "process.adopted",
-    Execed: "process.execed",
-    Renamed: "process.renamed",
-    SessionChanged: "process.session_changed",
-    GroupChanged: "process.group_changed",
-    ThreadStarted: "thread.started",
-    ThreadEnded: "thread.ended",
-    Exited: "process.exited",
-    Reaped: "process.reaped",
-    Left: "process.left",
+NAMES: Final[dict[type[changes.Change], str]] = {
+    changes.Forked: "process.forked",
+    changes.Identified: "process.identified",
+    changes.Reparented: "process.reparented",
+    changes.Adopted: "process.adopted",
+    changes.Execed: "process.execed",
+    changes.Renamed: "process.renamed",
+    changes.SessionChanged: "process.session_changed",
+    changes.GroupChanged: "process.group_changed",
+    changes.ThreadStarted: "thread.started",
+    changes.ThreadEnded: "thread.ended",
+    changes.Exited: "process.exited",
+    changes.Reaped: "process.reaped",
+    changes.Left: "process.left",
 }
 
 
-def tiding(change: Change) -> tuple[str, dict[str, object]]:
+def tiding(change: changes.Change) -> tuple[str, dict[str, object]]:
     """Return the name and the keys of an event."""
     keys: dict[str, object] = {"pid": change.key.pid, "start_time": change.key.start_time}
     for field in fields(change):

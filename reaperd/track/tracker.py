@@ -4,10 +4,9 @@ Where the machine allows it, the process connector tells of forks, execs and exi
 tell, and what it loses, a look finds. Without it looks are all there is, beside our own forks and reaps,
 which whoever makes them brings to the table. Zombies of others are watched by pidfds in both cases: `graves`.
 
-A loss is told once, and covers everything up to the moment when the queue was empty. So after one the queue
-is emptied first, unread; then the model is dirty; then everything is looked at, at most once a second; and
-what was heard from the moment of emptiness on is followed as usual. Each look may be followed by another
-loss: the model is right once it is quiet.
+Where messages were lost, and the rest of them thrown away (`hearing`), the model is dirty; then everything is
+looked at, at most once a second. Each look may be followed by another loss: the model is right once it is
+quiet.
 
 A look is mark and sweep: who was seen is there, who was not is gone. With the connector it goes by the list
 of all pids: a walk along the parents may miss an orphan that moves meanwhile, whose children nobody would
@@ -20,8 +19,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from reaperd.config.daemon_spec import Track
@@ -31,22 +28,13 @@ from reaperd.kernel.procconn import Connector
 from reaperd.model import Change, Process, ProcessTable, Reaped, Seen
 from reaperd.track import look
 from reaperd.track.graves import Graves
+from reaperd.track.hearing import Hearing
 from reaperd.track.replay import Replay
+from reaperd.track.standing import Source, Standing
 
 RESYNC_NS: Final = SECOND_NS  # at least between the begins of two looks that losses ask for
-_MOST_DRAINED: Final = 64  # batches thrown away in one turn
 
 Follower = Callable[[tuple[Change, ...]], None]
-
-
-def connect(*, wanted: bool) -> tuple[Connector | None, str | None]:
-    """Return the process connector, or why there is none."""
-    if not wanted:
-        return None, "it is switched off"
-    try:
-        return Connector(), None
-    except KernelError as error:
-        return None, error.message
 
 
 @contextmanager
@@ -61,44 +49,6 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-class Source(Enum):
-    """Where the model gets its facts from, beside our own forks and reaps."""
-
-    CONNECTOR = "connector"
-    LOOKS = "looks"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How well the model knows the real tree: plain data, for whoever tells people.
-
-    Attributes:
-        scope: who is followed.
-        source: where facts come from.
-        why_not: why there is no connector, None where there is one or none was wanted.
-        processes: in the model, zombies included.
-        zombies: of these, that others have to reap and that are watched.
-        messages: heard so far.
-        lag_s: how old the latest message was when it was followed; None where none was.
-        losses: how many times messages were lost.
-        looks: how many times everything was looked at.
-        look_s: how long the latest of these took; None where there was none.
-        is_dirty: messages were lost, and no look has been taken since.
-    """
-
-    scope: Track
-    source: Source
-    why_not: str | None
-    processes: int
-    zombies: int
-    messages: int
-    lag_s: float | None
-    losses: int
-    looks: int
-    look_s: float | None
-    is_dirty: bool
-
-
 class Tracker:
     """Own the model, the connector and the pidfds of others' zombies; close it.
 
@@ -108,21 +58,15 @@ class Tracker:
     """
 
     __slots__ = (
-        "_connector",
         "_curious",
         "_followers",
-        "_has_more",
+        "_hearing",
         "_is_dirty",
-        "_is_draining",
-        "_lag_ns",
         "_look_ns",
         "_looked_ns",
         "_looks",
-        "_losses",
-        "_messages",
         "_replay",
         "_scope",
-        "_why_not",
         "graves",
         "table",
     )
@@ -146,16 +90,12 @@ class Tracker:
         self.table = ProcessTable(root, us.pid)
         self.graves = Graves()
         self._scope = scope
-        self._connector = connector
-        self._why_not = why_not
+        self._hearing = Hearing(connector, why_not)
         self._followers: list[Follower] = []
         self._curious: list[Follower] = []  # of passers-by, too
         self._replay = Replay(self.table, self.graves, self.tell)
-        self._has_more = False
-        self._is_draining = False
         self._is_dirty = False
-        self._messages = self._losses = self._looks = 0
-        self._lag_ns: int | None = None
+        self._looks = 0
         self._look_ns: int | None = None
         self._looked_ns: int | None = None
         self.refresh()
@@ -171,12 +111,13 @@ class Tracker:
     @property
     def fd(self) -> int | None:
         """Polls readable when `hear` has something to do; None without a connector."""
-        return None if self._connector is None else self._connector.fd
+        connector = self._hearing.connector
+        return None if connector is None else connector.fd
 
     @property
     def has_more(self) -> bool:
         """Whether messages were left over when `hear` last had done its share."""
-        return self._has_more
+        return self._hearing.has_more
 
     # --- following --------------------------------------------------------------------------------------
 
@@ -189,19 +130,19 @@ class Tracker:
         self._followers.append(follower)
         if passersby:
             self._curious.append(follower)
-            self._replay.wants_passersby = True
+            self._replay.passersby.are_wanted = True
 
     def unfollow(self, follower: Follower) -> None:
         """Call `follower` no more."""
         self._followers.remove(follower)
         if follower in self._curious:
             self._curious.remove(follower)
-            self._replay.wants_passersby = bool(self._curious)
+            self._replay.passersby.are_wanted = bool(self._curious)
 
     def tell(self, changes: tuple[Change, ...]) -> None:
         """Tell everybody who follows what has changed."""
         if changes:
-            if self._connector is not None:
+            if self._hearing.connector is not None:
                 for change in changes:
                     if isinstance(change, Reaped):
                         self._replay.departed(change.key.pid)
@@ -216,41 +157,22 @@ class Tracker:
         Raises:
             KernelError: the connector is broken, or no descriptor is left to look at a process.
         """
-        if self._connector is None:
-            return False
-        heard = self._connector.read()
-        self._has_more = heard.has_more
-        if heard.is_lossy:
-            self._losses += 1
-            self._is_draining = True
-        if self._is_draining:
-            self._drain(is_empty=not self._has_more)
+        events = self._hearing.read()
+        if events is None:
+            self._is_dirty = self._is_dirty or not self._hearing.is_draining
             return True
-        if not heard.events:
+        if not events:
             self._replay.caught_up()
             return False
-        self._messages += len(heard.events)
         try:
-            self._replay.play(heard.events)
+            self._replay.play(events)
         except KernelError:
             self._is_dirty = True  # what was not followed has to be looked for
             raise
-        if not self._has_more:
+        if not self._hearing.has_more:
             self._replay.caught_up()
-        self._lag_ns = max(0, time.monotonic_ns() - heard.events[0][2])
+        self._hearing.followed(events)
         return True
-
-    def _drain(self, *, is_empty: bool) -> None:
-        """Throw messages away until there is none: until then more may be lost without another word."""
-        assert self._connector is not None
-        self._has_more = True
-        for _ in range(_MOST_DRAINED):
-            if is_empty:
-                self._has_more = self._is_draining = False
-                self._is_dirty = True
-                return
-            heard = self._connector.read()
-            is_empty = not heard.has_more and not heard.is_lossy
 
     def bury(self) -> None:
         """Let the zombies go that others have reaped."""
@@ -293,7 +215,7 @@ class Tracker:
         self.tell(self.table.observe_subtree(self.table.key(top), look_below))
 
     def _look(self) -> list[Seen]:
-        if self._scope is Track.ALL or self._connector is not None:
+        if self._scope is Track.ALL or self._hearing.connector is not None:
             return list(look.everybody())
         seen = list(look.below(self.table.home))
         found = {one.pid for one in seen}
@@ -312,28 +234,24 @@ class Tracker:
 
     def standing(self) -> Standing:
         """Return how well the model knows the real tree."""
+        hearing = self._hearing
         return Standing(
             self._scope,
-            Source.LOOKS if self._connector is None else Source.CONNECTOR,
-            self._why_not,
+            Source.LOOKS if hearing.connector is None else Source.CONNECTOR,
+            hearing.why_not,
             len(self.table),
             len(self.graves),
-            self._messages,
-            None if self._lag_ns is None else self._lag_ns / SECOND_NS,
-            self._losses,
+            hearing.messages,
+            None if hearing.lag_ns is None else hearing.lag_ns / SECOND_NS,
+            hearing.losses,
             self._looks,
             None if self._look_ns is None else self._look_ns / SECOND_NS,
-            self._is_dirty or self._is_draining,
+            self._is_dirty or hearing.is_draining,
         )
 
     def disconnect(self, why: str) -> None:
         """Go on without the connector, by looks alone, for a reason that people are told."""
-        if self._connector is not None:
-            self._connector.close()
-            self._connector = None
-            self._why_not = why
-            self._is_draining = False
-            self._is_dirty = True
+        self._is_dirty = self._hearing.end(why) or self._is_dirty
 
     def close(self) -> None:
         """Close every descriptor."""

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from reaperd.kernel.proctask import Call
 from reaperd.zombies.facts import ThreadFacts
@@ -11,8 +10,7 @@ from reaperd.zombies.facts import ThreadFacts
 _WNOTHREAD: Final = 0x20000000  # wait4(2): children of the calling thread alone
 
 
-@dataclass(frozen=True, slots=True)
-class _Calls:
+class _Calls(NamedTuple):
     """Numbers of the system calls that matter: syscalls(2)."""
 
     wait4: int

@@ -1,13 +1,12 @@
 """What is said of a zombie: why it is there, by what evidence, and what would help."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reaperd.zombies.facts import ParentFacts, ZombieFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why a zombie is there.
 
     Attributes:

@@ -5,9 +5,8 @@ any thread. The files are read one after the other, so the facts are not of one 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from signal import SIGCHLD
-from typing import Final
+from typing import Final, NamedTuple
 
 from reaperd.kernel import procfs, proctask
 from reaperd.kernel.procfs import Stat
@@ -16,8 +15,7 @@ from reaperd.kernel.proctask import Call
 _BIT: Final = 1 << (SIGCHLD - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadFacts:
+class ThreadFacts(NamedTuple):
     """One thread of the parent."""
 
     tid: int
@@ -27,8 +25,7 @@ class ThreadFacts:
     wchan: str | None = None  # the kernel function that it sleeps in
 
 
-@dataclass(frozen=True, slots=True)
-class ParentFacts:
+class ParentFacts(NamedTuple):
     """The process that should collect a zombie."""
 
     pid: int
@@ -46,8 +43,7 @@ class ParentFacts:
     forked: tuple[tuple[int, frozenset[int]], ...] = ()  # where several threads live: who made which child
 
 
-@dataclass(frozen=True, slots=True)
-class ZombieFacts:
+class ZombieFacts(NamedTuple):
     """The zombie itself."""
 
     pid: int

@@ -4,33 +4,19 @@ import os
 import signal
 import time
 from contextlib import suppress
-from ctypes import c_int
 from dataclasses import dataclass
-from errno import EPERM
 from pathlib import Path
 from typing import Final
 
-from reaperd.kernel import libc, procfs, proctask
-from reaperd.zombies.keeper import dead, forever, fork, say
-
-_NEWPID: Final = 0x20000000  # CLONE_NEWPID: namespaces(7)
-_NEWUSER: Final = 0x10000000
-
-
-def _unshare() -> None:
-    """Let children from now on live in a new PID namespace, the first of them as its init.
-
-    Raises:
-        OSError: neither this user nor a user namespace of his may do so.
-    """
-    unshare = libc.declare("unshare", c_int)
-    if unshare(_NEWPID) < 0 and (libc.last_errno() != EPERM or unshare(_NEWUSER | _NEWPID) < 0):
-        raise OSError(libc.last_errno(), f"unshare: {os.strerror(libc.last_errno())}")
+from reaperd.kernel import procfs, proctask
+from reaperd.kernel.namespaces import NEWNS, NEWPID, mount
+from reaperd.zombies.keeper import dead, forever, fork, ready, say
+from reaperd.zombies.unshared import unshare
 
 
 def lazy_init(report: int) -> None:
     """Be the parent of an init that adopts a zombie and lets it be."""
-    _unshare()
+    unshare(NEWPID)
     told, tells = os.pipe()
 
     def init() -> None:
@@ -60,7 +46,7 @@ def _first_zombie_of(pid: int) -> int:
 
 def _outside(report: int) -> int:
     """Make a namespace's init and, beside it, a zombie of ours in that namespace."""
-    _unshare()
+    unshare(NEWPID)
     init = fork(forever)
     say(report, "init", init)
     say(report, "zombie", dead())
@@ -71,6 +57,26 @@ def outside(report: int) -> None:
     """Be, for those inside a PID namespace, the unseen parent of a zombie."""
     _outside(report)
     say(report, "ready", 0)
+    forever()
+
+
+def entered(report: int) -> None:
+    """As `outside`, and let who looks from inside see it, as after nsenter or a container's exec."""
+    unshare(NEWPID)
+    told, tells = os.pipe()
+
+    def init() -> None:
+        unshare(NEWNS)
+        mount(b"proc", b"/proc")
+        os.write(tells, b".")
+        forever()
+
+    pid = fork(init)
+    os.close(tells)
+    if not os.read(told, 1):
+        raise RuntimeError("the namespace has no /proc of its own")
+    say(report, "init", pid)
+    ready(report, dead())
     forever()
 
 

@@ -6,19 +6,16 @@ import resource
 import signal
 import threading
 import time
-from ctypes import c_char_p, c_int, c_ulong
-from errno import EPERM
 from pathlib import Path
 from typing import Final
 
-from reaperd.kernel import libc, prctl, procfs, ptrace, wait
+from reaperd.kernel import prctl, procfs, ptrace, wait
+from reaperd.kernel.namespaces import NEWNS, mount
 from reaperd.zombies.keeper import dead, forever, fork, number, ready, say, syscall, until
+from reaperd.zombies.unshared import unshare
 
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _CLONE_VFORK: Final = 0x4000  # clone(2)
-_NEWNS: Final = 0x20000  # mount_namespaces(7)
-_NEWUSER: Final = 0x10000000
-_PRIVATE: Final = 0x44000  # MS_REC | MS_PRIVATE: mount(2)
 _NORESERVE: Final = 0x4000  # mmap(2)
 _WIDE_BYTES: Final = 1 << 45
 
@@ -137,13 +134,10 @@ def _own_folder() -> None:
     """Go to a file system that nobody else sees, and that is gone with the last process in it.
 
     Raises:
-        OSError: neither this user nor a user namespace of his may have one.
+        KernelError: neither this user nor a user namespace of his may have one.
     """
-    unshare = libc.declare("unshare", c_int)
     uid, gid = os.geteuid(), os.getegid()
-    if unshare(_NEWNS) < 0:
-        if libc.last_errno() != EPERM or unshare(_NEWUSER | _NEWNS) < 0:
-            raise OSError(libc.last_errno(), f"unshare: {os.strerror(libc.last_errno())}")
+    if unshare(NEWNS):
         prctl.set_dumpable(True)  # new capabilities took that away, and with it the core and our own /proc
         for file, mapping in (
             ("uid_map", f"{uid} {uid} 1"),
@@ -151,8 +145,5 @@ def _own_folder() -> None:
             ("gid_map", f"{gid} {gid} 1"),
         ):
             Path(f"/proc/self/{file}").write_text(mapping)  # who has no number there can own no file
-    mount = libc.declare("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
-    for words in ((None, b"/", None, _PRIVATE, None), (b"none", b"/mnt", b"tmpfs", 0, b"size=64m")):
-        if mount(*words) < 0:
-            raise OSError(libc.last_errno(), f"mount: {os.strerror(libc.last_errno())}")
+    mount(b"tmpfs", b"/mnt", b"size=64m")
     os.chdir("/mnt")

@@ -4,9 +4,9 @@ A zombie has ended and waits for its parent to collect its exit status. Its memo
 command line; name, user, times and status are left. Everything may vanish between two looks: what is gone
 by the time of the second is left out.
 
-A cheap look at every process leaves few candidates: `procfs.may_be_zombie`. psutil lists the processes, and
-tells of each zombie and each parent what it knows. What it does not know (flags, exit signal, tracer, masks,
-time of death) is read from /proc.
+A cheap look at every process leaves few candidates, see candidates.py. psutil tells of each of these and of
+each parent what it knows. What it does not know (flags, exit signal, tracer, masks, time of death) is read
+from /proc, each file once.
 
 How long a zombie has been one is nowhere written. Its start bounds it from above. Where the scheduler tells
 when it last ran, that is its death; time that the machine was suspended does not count there, so it bounds
@@ -18,21 +18,21 @@ import pwd
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from errno import EACCES, EPERM
 from functools import cache
-from typing import Final
+from itertools import zip_longest
+from typing import NamedTuple
 
 import psutil
 
-from reaperd.errors import Exit, KernelError, ReaperdError
+from reaperd.errors import Exit, ReaperdError
 from reaperd.kernel import procfs, wait
+from reaperd.kernel.failure import failure
+from reaperd.zombies import candidates
+from reaperd.zombies.candidates import Files
 from reaperd.zombies.cause import Cause
-from reaperd.zombies.container import NOWHERE, Place, place_of, read_cgroup
+from reaperd.zombies.container import NOWHERE, Place, path_in, place_of, read_cgroup
 from reaperd.zombies.explain import explain
 from reaperd.zombies.facts import ParentFacts, parent_facts, zombie_facts
-
-_SECRET: Final = frozenset({EACCES, EPERM})
 
 
 class ScanError(ReaperdError):
@@ -41,8 +41,7 @@ class ScanError(ReaperdError):
     exit_status = Exit.USAGE  # 2, as grep(1) has it: 0 and 1 are answers
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(NamedTuple):
     """The process that should have collected a zombie."""
 
     pid: int
@@ -52,8 +51,7 @@ class Parent:
     start_time: int = 0  # clock ticks since boot; with the pid its identity
 
 
-@dataclass(frozen=True, slots=True)
-class Zombie:
+class Zombie(NamedTuple):
     """One process in state Z."""
 
     pid: int
@@ -81,8 +79,7 @@ class Zombie:
         return self.cause.name == "dead-leader"
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """What one look at the machine found."""
 
     zombies: tuple[Zombie, ...]  # by parent, then pid
@@ -98,42 +95,38 @@ def scan(only: Collection[int] | None = None) -> Scan:
     """Look at every process, or at those only, and return the zombies among them.
 
     Raises:
-        ScanError: /proc is missing, or hides other users' processes and nothing was found.
+        ScanError: /proc is missing, or hides other users' processes and nothing was found, or no descriptor
+            is left.
     """
-    pids = _visible_pids()
-    hidden = pids[0] != 1  # every PID namespace has a 1
-    found: list[procfs.Stat] = []
-    asked = pids if only is None else sorted(only)
-    for pid in filter(procfs.may_be_zombie, asked):
-        try:
-            stat = procfs.read_stat(pid)
-        except KernelError as error:
-            if error.errno not in _SECRET:
-                raise
-            hidden = True
-        else:
-            found += [stat] if stat is not None and stat.is_zombie else []
+    try:
+        return _scan(only)
+    except OSError as error:
+        why = failure("read", error, what="look for zombies")
+        raise ScanError(why.message, hint=why.hint) from error
+
+
+def _scan(only: Collection[int] | None) -> Scan:
+    told = candidates.told() if only is None else None
+    told = told or candidates.look(only)
+    if told is None:
+        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?")
+    lowest, is_hidden, lines, files = told
+    found = [procfs.parse_stat(line) for line in lines]
+    hidden = is_hidden or lowest != 1  # every PID namespace has a 1
     if hidden and not found:
         raise ScanError(
             "cannot look at other users' processes: /proc hides them (hidepid)",
             hint="run as root, or as a member of the group that /proc is mounted with",
         )
-    return Scan(tuple(sorted(_details(found), key=lambda zombie: (zombie.ppid, zombie.pid))), not hidden)
+    return Scan(
+        tuple(sorted(_details(found, files), key=lambda zombie: (zombie.ppid, zombie.pid))), not hidden
+    )
 
 
-def _visible_pids() -> list[int]:
-    try:
-        return sorted(psutil.pids())
-    except OSError as error:
-        raise ScanError(f"cannot list processes: {error.strerror}", hint="is /proc mounted?") from error
-    except IndexError as error:  # psutil looks for the lowest of none
-        raise ScanError("cannot list processes: /proc shows none", hint="is /proc mounted?") from error
-
-
-def _details(found: Sequence[procfs.Stat]) -> Iterator[Zombie]:
+def _details(found: Sequence[procfs.Stat], files: Sequence[Files]) -> Iterator[Zombie]:
     look = _Look(found)
-    for stat in found:
-        zombie = look.zombie(stat)
+    for stat, read in zip_longest(found, files):
+        zombie = look.zombie(stat, read or candidates.files_of(stat.pid))
         if zombie is not None:
             yield zombie
 
@@ -149,26 +142,26 @@ class _Look:
         self._now = time.time()
         self._now_ms: dict[int, float | None] = {}  # by processor
 
-    def zombie(self, stat: procfs.Stat) -> Zombie | None:
+    def zombie(self, stat: procfs.Stat, files: Files) -> Zombie | None:
         """Return what can be told of a zombie, or None once it has been collected."""
-        seen = _seen(stat.pid)
-        if seen is None:
+        status_file, sched, cgroup_file = files
+        name = _name(stat.pid)
+        if name is None or not status_file:
             return None
-        side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat)
-        status = stat.exit_code if procfs.may_inspect(stat.pid) else None
-        told = procfs.read_status(stat.pid)
-        if told is None:
-            return None
+        told = procfs.parse_status(status_file)
+        side, age_s, at_least_s = self._side(stat.ppid), stat.age_s, self._at_least_s(stat, sched or b"")
+        # Without the right to look into it the line says 0, whatever it was.
+        status = stat.exit_code if stat.exit_code or procfs.may_inspect(stat.pid) else None
         dead_s = age_s if at_least_s is None else at_least_s
         facts = zombie_facts(stat, told, side.facts, dead_s, self._counts[stat.ppid] - 1)
-        cgroup = read_cgroup(stat.pid) or side.cgroup  # version 1 forgets that of the dead
+        cgroup = path_in(cgroup_file or b"") or side.cgroup  # version 1 forgets that of the dead
         if not _is_still_there(stat):
             return None
         return Zombie(
             pid=stat.pid,
             start_time=stat.start_time,
-            name=seen.name,
-            user=_user_name(seen.uid),
+            name=name,
+            user=_user_name(int(told["Uid"].split()[0])),
             ppid=stat.ppid,
             parent=side.parent,
             started_at=self._now - age_s,
@@ -185,8 +178,8 @@ class _Look:
             place=place_of(cgroup),
         )
 
-    def _at_least_s(self, stat: procfs.Stat) -> float | None:
-        died_ms = procfs.last_ran_ms(stat.pid)
+    def _at_least_s(self, stat: procfs.Stat, sched: bytes) -> float | None:
+        died_ms = procfs.parse_last_ran(sched)
         if died_ms is None:
             return None
         # The zombie died by the clock of the processor it ran on last; another's may be far off by now,
@@ -206,8 +199,7 @@ class _Look:
         return self._sides[ppid]
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(NamedTuple):
     """What was read of a parent."""
 
     parent: Parent | None
@@ -215,26 +207,16 @@ class _Side:
     cgroup: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What psutil tells of a zombie."""
+def _name(pid: int) -> str | None:
+    """Return what psutil calls a zombie, None if there is none any more.
 
-    name: str
-    uid: int
-
-
-def _seen(pid: int) -> _Seen | None:
-    """Return what psutil tells of a zombie, None if there is none any more.
-
-    Its ppid() would look the process up once more, and its create_time() read the machine's time of start for
-    each: both are in the line that we have.
+    The rest is in the files that we read ourselves: psutil would read them once more for its uids(), its
+    ppid() and its create_time(), and for this last one the machine's time of start as well.
     """
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            if process.status() != psutil.STATUS_ZOMBIE:
-                return None
-            return _Seen(process.name(), process.uids().real)
+            return process.name() if process.status() == psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
 
@@ -250,8 +232,11 @@ def _user_name(uid: int) -> str:
 
 def _is_still_there(stat: procfs.Stat) -> bool:
     """Tell whether what was read in between was read of the same process: its pid may be another's by now."""
-    again = procfs.read_stat(stat.pid)
-    return again is not None and again.key == stat.key and again.is_zombie
+    line = procfs.read_stat_bytes(stat.pid)
+    if not line:
+        return False
+    pid, _, _, _, start_time, _, state, *_ = procfs.parse_place(line)
+    return (pid, start_time) == stat.key and state == "Z"
 
 
 def _scheduler_now_ms(processor: int) -> float | None:

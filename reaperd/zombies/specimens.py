@@ -3,7 +3,7 @@
 Each body is a parent: it makes what it is about, says who plays which part, and goes on as its kind does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -20,11 +20,13 @@ class Kind:
         summary: what it is, for the list.
         cause: the name that a scan gives it once it is old enough; None for controls, which leave no zombie.
         body: makes it.
+        is_inside: only who looks from inside of its PID namespace sees that cause.
     """
 
     summary: str
     cause: str | None
     body: Body
+    is_inside: bool = False
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -79,6 +81,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "outside": Kind(
         "a zombie in a PID namespace whose parent is outside", "parent-never-waits", isolated.outside
     ),
+    "entered": Kind(
+        "a zombie of who entered a PID namespace, seen from inside",
+        "parent-outside",
+        isolated.entered,
+        is_inside=True,
+    ),
     "held-up": Kind("a zombie that keeps a container from ending", "holds-up-namespace", isolated.held_up),
     "orphan": Kind("a living process that has lost its parent", None, posed_controls.orphan),
     "waits": Kind("control: a parent that waits", None, posed_controls.waits),
@@ -91,6 +99,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ignores": Kind("control: a parent that ignores SIGCHLD", None, posed_controls.ignores),
     "nocldwait": Kind("control: a parent with SA_NOCLDWAIT", None, posed_controls.nocldwait),
 }
+
+
+def looked_at(name: str, roles: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """Return the words before a command that is to see a specimen by its cause: nsenter(1)."""
+    if not KINDS[name].is_inside:
+        return ()
+    return ("nsenter", "--target", str(roles["init"][0]), "--mount", "--pid")
 
 
 @contextmanager

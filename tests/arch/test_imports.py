@@ -16,6 +16,7 @@ LAYERS: Final = (
     ("daemon",),
     ("announce",),
     ("verbs",),
+    ("teller",),
     ("naming", "narration", "measures"),
     ("supervise", "control", "zombies", "scaling", "doctor"),
     ("output",),
@@ -46,12 +47,10 @@ STRANGERS: Final = {"asyncio", "threading", "multiprocessing", "concurrent", "su
 ADMITTED: Final = {
     ("reaperd.zombies.acts", "subprocess"),
     ("reaperd.zombies.helper", "subprocess"),
-    ("reaperd.zombies.isolated", "ctypes"),
     ("reaperd.zombies.keeper", "ctypes"),
     ("reaperd.zombies.posed_careless", "ctypes"),
     ("reaperd.zombies.posed_careless", "threading"),
     ("reaperd.zombies.posed_controls", "ctypes"),
-    ("reaperd.zombies.posed_unable", "ctypes"),
     ("reaperd.zombies.posed_unable", "threading"),
     ("reaperd.telemetry.deferred", "?"),  # whatever its caller names, in the place of which it stood
 }

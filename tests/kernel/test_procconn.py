@@ -11,7 +11,13 @@ import pytest
 from reaperd.errors import KernelError
 from reaperd.kernel import prctl, procconn
 from reaperd.kernel.procconn import Connector, Event
-from tests.support.processes import WITHIN_S, call_in_pid_namespace, call_in_process, wait_until
+from tests.support.processes import (
+    WITHIN_S,
+    call_in_pid_namespace,
+    call_in_process,
+    need_connector,
+    wait_until,
+)
 
 
 @contextmanager
@@ -25,12 +31,6 @@ def listening(what: int = procconn.ALL, buffer_bytes: int = 1 << 22) -> Iterator
         yield connector
     finally:
         connector.close()
-
-
-def need_connector() -> None:
-    """Skip where this machine gives none."""
-    with listening():
-        pass
 
 
 def events_until(connector: Connector, end: int) -> list[Event]:

@@ -5,7 +5,6 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +124,7 @@ def _chain(directory: str) -> Any:
         os.kill(middle, signal.SIGKILL)
         os.kill(main, signal.SIGSTOP)
         play.until(lambda: _parent(orphan) == os.getpid(), "the orphan to come")  # noqa: B023 - called at once
+        play.turn()  # it may have come after the latest look
         found.append(orphan in play.children.unclaimed())
     play.clear()
     return found
@@ -212,7 +212,7 @@ def _reused() -> Any:
     pid = play.spawn("exec sleep 1000", "run")
     stat = procfs.read_stat(pid)
     assert stat is not None
-    older = replace(stat, start_time=stat.start_time - 1)
+    older = stat._replace(start_time=stat.start_time - 1)
     refused = sweep.send(older, signal.SIGKILL)
     lives = state_of(pid) in ("R", "S")
     answers = [refused, lives, sweep.send(stat, signal.SIGKILL)]

@@ -211,9 +211,10 @@ def _memory(command: str, lists: bool, most: int) -> list[object]:  # noqa: FBT0
         run, _ = kids.start(["sh", "-c", command], name="ours")
         other, _ = kids.start(["sleep", "1002"], name="theirs")
         kids.wait_members(run, 3, "sleep")
-        sizes = {each: found.memory_bytes for each, found in kids.children.tally([run, other]).items()}
+        found = kids.children.tally([run, other]).items()
+        sizes = {each: (tally.memory_bytes, tally.processes) for each, tally in found}
         members = [(each, kids.children.members(each)) for each in (run, other)]
-        sums = {each: sum(stat.rss_bytes for stat in stats) for each, stats in members}
+        sums = {each: (sum(stat.rss_bytes for stat in stats), len(stats)) for each, stats in members}
         return [sizes == sums, sorted({run, other} - set(sizes)) == [run]]
 
 

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from reaperd.control.access import Right
+from reaperd.control.census import MOST_OF_ONE
+from reaperd.control.openapi import document
 from reaperd.control.routes import ROUTES, Route
 from tests.support.control_plane import request, unmeasured
 from tests.support.daemons import Running, daemon, service
@@ -202,6 +204,35 @@ def test_over_tcp_a_token_decides(tmp_path: Path) -> None:
         made.end()
         log = json.dumps(made.log)
         assert not any(token in log for token in (READ, OPERATE, ADMIN))
+
+
+def test_refusals_over_tcp_have_the_form_of_refusals(tmp_path: Path) -> None:
+    """As the document has it: of strangers, of who may not, of half a request, and of one client too many."""
+    jsonschema = pytest.importorskip("jsonschema", reason="needs openapi-spec-validator: make dev")
+    described: Any = document()
+    port = free_port()
+    tokens(tmp_path)
+    plain = request("POST", "/v1/stop", b'{"names": "all"}').replace(b"reaperd", b"localhost")
+    with_token = plain.replace(b"\r\n\r\n", f"\r\nAuthorization: Bearer {READ}\r\n\r\n".encode(), 1)
+    found: list[tuple[int, Any]] = []
+    with daemon(tmp_path, tcp(tmp_path, port) + service("web", WAIT)), ExitStack() as clients:
+        half = clients.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+        half.sendall(plain[:25])
+        found += [ask_tcp(port, data) for data in (plain, with_token)]
+        found.append(ask_tcp(port, with_token.replace(b"localhost", b"evil.example")))
+        found.append(answer_of(half))
+        crowd = [
+            clients.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(MOST_OF_ONE + 1)
+        ]
+        found.append(answer_of(crowd[-1]))
+    responses = described["paths"]["/v1/stop"]["post"]["responses"]
+    assert [status for status, _ in found] == [401, 403, 421, 408, 503]
+    for status, body in found:
+        schema = responses[str(status)]["content"]["application/json"]["schema"]
+        whole = {**schema, "components": described["components"]}
+        jsonschema.Draft202012Validator(whole).validate(body)
+        assert body["error"]["message"].startswith("cannot ")
 
 
 def reaperd(*words: str, **more: str) -> "subprocess.CompletedProcess[str]":

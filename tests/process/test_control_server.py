@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reaperd.control.census import MOST as MAX_CLIENTS
+from reaperd.control.openapi import document
 from reaperd.control.server import ACCEPTS, PATIENCE_NS, PAUSE_NS, PRESSED_NS, TURN_NS
 from reaperd.control.words import Answer, Ask
 from reaperd.errors import ReaperdError
@@ -217,7 +219,13 @@ def test_who_waits_at_the_end_is_told(control: Plane, client: socket.socket, dae
 
 
 def test_a_daemon_that_fails(control: Plane, client: socket.socket, daemon: FakeDaemon) -> None:
-    """A failure of the daemon's is an answer; a bug of its is one too, and reaches the loop's log."""
+    """A failure of the daemon's is an answer; a bug of its is one too, and reaches the loop's log.
+
+    Both have the form that the document gives to refusals.
+    """
+    jsonschema = pytest.importorskip("jsonschema", reason="needs openapi-spec-validator: make dev")
+    components: Any = document()["components"]
+    form = {"$ref": "#/components/schemas/error", "components": components}
     daemon.raising = ReaperdError("cannot do that", hint="do this")
     [(status, body)] = talk(control, client, STATUS)
     assert (status, body) == (
@@ -228,7 +236,10 @@ def test_a_daemon_that_fails(control: Plane, client: socket.socket, daemon: Fake
     client.sendall(STATUS)
     with pytest.raises(ZeroDivisionError):
         control.settle()
-    assert answers(read_available(client))[0][0] == 500
+    [(status, bug)] = answers(read_available(client))
+    assert status == 500
+    for each in (body, bug):
+        jsonschema.Draft202012Validator(form).validate(each)
     daemon.raising = None
     assert talk(control, client, STATUS)[0][0] == 200
 
@@ -497,7 +508,7 @@ def test_an_idle_server_holds_no_http() -> None:
         "path = pathlib.Path(tempfile.mkdtemp()) / 's'\n"
         "Server(listen(path), Poller(), object(), time.monotonic_ns)\n"
         "path.unlink(); path.parent.rmdir()\n"
-        "print(sorted({'h11', 'json', 'reaperd.control.routes'} & set(sys.modules)))"
+        "print(sorted({'h11', 'json', 'reaperd.control.requests'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=unmeasured(os.environ))

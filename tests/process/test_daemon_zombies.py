@@ -12,8 +12,9 @@ import pytest
 
 from reaperd.control.client import Client
 from reaperd.kernel import procfs
-from tests.support.daemons import Running, daemon, service
-from tests.support.processes import ROOT, owned, state_of, wait_until
+from tests.support.cgroups import own_cgroup
+from tests.support.daemons import IMPATIENT, Running, daemon, service
+from tests.support.processes import ROOT, need_program, need_root, owned, state_of, wait_until
 
 LEAKY: Final = str(ROOT / "tests/support/leaky.py")
 LOOKED_AT: Final = {"age": "1s"}
@@ -179,3 +180,50 @@ def test_a_look_that_is_killed_is_told_and_made_again(tmp_path: Path) -> None:
         os.kill(_stopped_helper(running), signal.SIGKILL)
         assert "SIGKILL" in running.event("daemon.cannot_tend_zombies")["problem"]
         running.event("service.zombies")
+
+
+def test_a_look_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
+    """The log says so, the helper is gone, and the next look finds what there is."""
+    leak = service("web", _leak("never", 1), zombies=LOOKED_AT)
+    with daemon(tmp_path, leak, program=IMPATIENT) as running:
+        helper = _stopped_helper(running)
+        assert running.event("daemon.cannot_tend_zombies")["problem"] == "no answer within 5s"
+        wait_until(lambda: state_of(helper) is None, "the helper to be gone")
+        running.event("service.zombies")
+
+
+def _where_no_cgroup_is_seen() -> tuple[str, ...]:
+    """Return the program of a daemon that cannot see that somebody is frozen, so that it tries."""
+    hide = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"'
+    return (need_program("unshare"), "--mount", "sh", "-c", hide, "sh", *IMPATIENT)
+
+
+def _is_traced(pid: int) -> bool:
+    return (procfs.read_status(pid) or {}).get("TracerPid", "0") != "0"
+
+
+@needs_injection
+def test_who_hangs_in_a_parent_that_does_not_stop_is_ended_at_the_deadline(tmp_path: Path) -> None:
+    """Four frozen parents are waited for: too long in all. They are let go of, and go on when thawed."""
+    need_root()
+    names = [f"leak{number}" for number in range(4)]
+    plain = "".join(service(name, _leak("never", 1)) for name in names)
+    asked = _remedy("inject", "".join(service(name, _leak("never", 1), zombies=LOOKED_AT) for name in names))
+    program = _where_no_cgroup_is_seen()
+    with own_cgroup() as folder, daemon(tmp_path, plain, program=program) as running:
+        parents = [running.event("service.running", service=name)["pid"] for name in names]
+        wait_until(lambda: all(len(_zombies_of(parent)) == 1 for parent in parents), "the leaks")
+        for parent in parents:
+            Path(folder, "cgroup.procs").write_text(str(parent))
+        freeze = Path(folder, "cgroup.freeze")
+        freeze.write_text("1")
+        try:
+            running.configure(asked)
+            running.ask("reload")
+            wait_until(lambda: any(map(_is_traced, parents)), "one to be traced")
+            assert running.event("daemon.cannot_tend_zombies")["problem"] == "no answer within 5s"
+            wait_until(lambda: not any(map(_is_traced, parents)), "all to be let go of")
+        finally:
+            freeze.write_text("0")
+        wait_until(lambda: all(state_of(parent) == "S" for parent in parents), "all to go on")
+        assert [running.row(name)["restarts"] for name in names] == [0] * 4

@@ -192,24 +192,21 @@ def test_a_parent_with_threads() -> None:
 
 
 PYTHON: Final = """
-import os, subprocess, sys, threading, time
+import os, queue, subprocess, sys, threading
 children = [subprocess.Popen(["true"]) for _ in range(3)]
 for child in children:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-ticks = []
-def tick():
+asked, answered = queue.SimpleQueue(), queue.SimpleQueue()
+def answer():
     while True:
-        time.sleep(0.01)
-        ticks.append(1)
-threading.Thread(target=tick, daemon=True).start()
+        answered.put(asked.get())
+threading.Thread(target=answer, daemon=True).start()
 event = threading.Event()
 threading.Thread(target=event.wait, daemon=True).start()
 print(*[child.pid for child in children], flush=True)
 sys.stdin.readline()
-before = len(ticks)
-while len(ticks) < before + 3:
-    time.sleep(0.01)
-print(children[0].poll(), flush=True)
+asked.put("alive")
+print(children[0].poll(), answered.get(), flush=True)
 """
 
 
@@ -221,7 +218,7 @@ def test_a_python_program_with_threads() -> None:
         assert inject(parent) == ["reaped"] * 3
         assert process.stdin is not None
         os.write(process.stdin.fileno(), b"\n")
-        assert parent.line() == ["0"]
+        assert parent.line() == ["0", "alive"]
         assert process.wait(WITHIN_S) == 0
 
 

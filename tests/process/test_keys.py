@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,15 @@ from typing import Any, Final
 import pytest
 
 from tests.support.daemons import daemon, service
-from tests.support.processes import ROOT, need_root, system_python, wait_readable, wait_until
+from tests.support.processes import (
+    ROOT,
+    WITHIN_S,
+    need_root,
+    owned,
+    system_python,
+    wait_readable,
+    wait_until,
+)
 from tests.support.written import parts
 
 # Writes what a program finds itself to be, into the file that it is given.
@@ -276,7 +285,8 @@ def test_an_output_alone_goes_nowhere_where_that_is_said(tmp_path: Path, stream:
     script = f"out=$(readlink /proc/$$/fd/1); err=$(readlink /proc/$$/fd/2); echo $out $err >{told}"
     other = {"stdout": "stderr", "stderr": "stdout"}[stream]
     keys = {stream: "null", other: {"file": str(tmp_path / "log")}}
-    with daemon(tmp_path, service("web", script, oneshot=True, **keys)) as running:
+    text = service("web", script, oneshot=True, **keys)
+    with daemon(tmp_path, text, stdout=subprocess.PIPE) as running:  # its own is no null device
         running.event("service.finished")
         places = dict(zip(("stdout", "stderr"), told.read_text().split(), strict=True))
         assert (places[stream], places[other].partition(":")[0]) == ("/dev/null", "pipe")
@@ -333,30 +343,61 @@ def test_files_are_included(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("log", "begins"), [("console", ""), ("journal", "<6>"), ("json", "{")])
 def test_lines_of_the_log_look_as_they_are_asked_to(tmp_path: Path, log: str, begins: str) -> None:
-    """For people, for the journal, or as objects."""
-    lines = _first_lines(tmp_path, f'log = {{ format = "{log}" }}\n')
+    """For people, for the journal, or as objects, where the default would be something else."""
+    settings = f'log = {{ format = "{log}" }}\n'
+    lines = (
+        _first_lines_on_a_terminal(tmp_path, settings) if log == "json" else _first_lines(tmp_path, settings)
+    )
     assert lines
     assert all(line.startswith(begins) for line in lines)
     assert any(line.startswith("{") for line in lines) == (log == "json")
 
 
-def test_a_level_leaves_lines_out(tmp_path: Path) -> None:
-    """A service that comes and goes is none of them; a failure is."""
-    lines = _first_lines(tmp_path, 'log = { level = "error", format = "json" }\n', "/no/such/program")
-    assert {json.loads(line)["level"] for line in lines} == {"error"}
+@pytest.mark.parametrize(
+    ("level", "levels"),
+    [("info", {"info", "warning", "error"}), ("warning", {"warning", "error"}), ("error", {"error"})],
+)
+def test_a_level_leaves_lines_out(tmp_path: Path, level: str, levels: set[str]) -> None:
+    """A service that comes and goes is for the first, its next try for the second, its failure for all."""
+    settings = f'log = {{ level = "{level}", format = "json" }}\n'
+    lines = _first_lines(tmp_path, settings, "/no/such/program")
+    assert {json.loads(line)["level"] for line in lines} == levels
 
 
 def _first_lines(tmp_path: Path, settings: str, program: str = "true") -> list[str]:
     """Return what a daemon writes from its start to its end, which its one service brings about."""
+    command = _ending_daemon(tmp_path, settings, program)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    return done.stderr.splitlines()
+
+
+def _first_lines_on_a_terminal(tmp_path: Path, settings: str) -> list[str]:
+    ours, theirs = os.openpty()
+    with owned(_ending_daemon(tmp_path, settings, "true"), cwd=ROOT, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # EIO: nobody has the terminal any more, pty(7)
+            while data := os.read(ours, 65536):
+                said += data
+        process.wait(WITHIN_S)
+    os.close(ours)
+    return said.decode().splitlines()
+
+
+def _ending_daemon(tmp_path: Path, settings: str, program: str) -> list[str | Path]:
     config = tmp_path / "c.toml"
     keys = f'[daemon]\nsocket = "{tmp_path}/c.sock"\nstate_dir = "{tmp_path}/state"\n{settings}'
-    config.write_text(keys + service("web", [program], restart="never", essential="exit"))
-    done = subprocess.run(
-        [sys.executable, "-m", "reaperd.daemon", "--", config],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stderr.splitlines()
+    limits = {"start_limit": {"count": 2}, "backoff": {"initial": "1ms"}}
+    config.write_text(keys + service("web", [program], restart="on-failure", essential="exit", **limits))
+    return [sys.executable, "-m", "reaperd.daemon", "--", config]
+
+
+def test_the_daemon_looks_for_zombies_under_any_service_where_that_is_said(tmp_path: Path) -> None:
+    """And nowhere without, as this service has no key of its own."""
+    web = service("web", "exec sleep 1000")
+    with daemon(tmp_path, web) as running:
+        running.event("service.running")
+        assert running.ask("status")["zombie_looks"] is None
+        running.configure(f'zombies = "report"\n{web}')
+        running.ask("reload")
+        assert running.ask("status")["zombie_looks"] == {"every": 30.0, "remedy": "report"}

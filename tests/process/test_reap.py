@@ -214,6 +214,22 @@ def test_what_is_no_zombie_cannot_be_reaped() -> None:
     assert run("reap").returncode == 2
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
+def test_a_parent_that_is_no_process_is_an_error(more: tuple[str, ...]) -> None:
+    """It was mistyped, or has ended: that nothing is to be done there is no success."""
+    nobody = 1 + 2**22  # PID_MAX_LIMIT: proc_sys_kernel(5)
+    done = run("reap", "--parent", str(nobody), *more)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot reap the zombies of {nobody}: there is no such process" in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_a_parent_without_zombies_has_nothing_to_be_done() -> None:
+    """It is there, and collects its children."""
+    done = run("reap", "--parent", str(os.getpid()))
+    assert (done.returncode, done.stdout) == (0, "Nothing to do.\n")
+
+
 def test_the_machines_init_is_not_injected_into() -> None:
     """Unless --force takes the risk; cure refuses too."""
     done = run("cure", "1", "--yes")

@@ -5,23 +5,11 @@ import time
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
-from reaperd.config.spec import Every, LogFile, Schedule, ServiceSpec
-from reaperd.errors import KernelError
-from reaperd.loop.poller import Poller
-from reaperd.loop.timers import Timers
-from reaperd.policy.words import Run
-from reaperd.supervise.output import Outputs
-from reaperd.supervise.schedules import Schedules
-from reaperd.supervise.service import Service
-from reaperd.supervise.world import Deadline, Pulse, World
 from tests.support.daemons import Running, daemon
 from tests.support.processes import call_in_process, wait_until
-from tests.support.refusals import need_filter, refuse_watches
 
 TIMERFD = "anon_inode:[timerfd]"
 # Runs until the file is there.
@@ -233,61 +221,3 @@ def test_a_reload_of_a_stopped_job_does_not_bring_its_times_back(tmp_path: Path)
         assert TIMERFD not in running.fds()
         running.ask("start", "tick")
         assert running.row("tick")["next"] is not None
-
-
-def _descriptors() -> list[str]:
-    folder = Path("/proc/self/fd")
-    return sorted(str(each.readlink()) for each in folder.iterdir() if each.is_symlink())
-
-
-def _world(said: list[str]) -> World:
-    def log(name: str, **_keys: object) -> None:
-        said.append(name)
-
-    timers: Timers[Deadline] = Timers()
-    return cast(World, SimpleNamespace(poller=Poller(), timers=timers, clock=time.monotonic_ns, log=log))
-
-
-def _arm_where_nothing_more_can_be_watched() -> dict[str, Any]:
-    said: list[str] = []
-    world = _world(said)
-    schedules = Schedules(world, lambda _service, _event: None)
-    service = Service(ServiceSpec("tick", ("x",), schedule=Schedule(Every(3600 * 10**9))), Run())
-    refuse_watches()
-    before = _descriptors()
-    for _ in range(5):
-        schedules.arm(service)
-        schedules.due()
-    return {
-        "left": [each for each in _descriptors() if each not in before],
-        "said": said,
-        "next": service.next_run_ns is not None,
-        "retries": world.timers.at_ns(("", Pulse.SCHEDULE)) is not None,
-    }
-
-
-def test_where_nothing_more_can_be_watched_a_schedule_stays_armed_and_leaves_no_descriptor() -> None:
-    """The kernel refuses the timer's watch, as at fs.epoll.max_user_watches: told once, tried each second."""
-    need_filter()
-    found = call_in_process(_arm_where_nothing_more_can_be_watched)
-    assert found == {"left": [], "said": ["schedule.no_timer"], "next": True, "retries": True}
-
-
-def _open_outputs_where_nothing_more_can_be_watched(folder: str) -> dict[str, Any]:
-    outputs = Outputs(_world([]), cast(Any, None), lambda _service: None)
-    to = LogFile(f"{folder}/web.log")
-    service = Service(ServiceSpec("web", ("x",), stdout=to, stderr=to), Run())
-    refuse_watches()
-    before = _descriptors()
-    try:
-        outputs.open(service)
-    except KernelError as error:
-        return {"left": [each for each in _descriptors() if each not in before], "hint": error.hint}
-    return {}
-
-
-def test_an_output_that_cannot_be_watched_leaves_no_descriptor(tmp_path: Path) -> None:
-    """It is a failed start as any other, and neither pipe nor file stays open."""
-    need_filter()
-    found = call_in_process(_open_outputs_where_nothing_more_can_be_watched, str(tmp_path))
-    assert found == {"left": [], "hint": "raise fs.epoll.max_user_watches"}

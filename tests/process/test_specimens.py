@@ -1,5 +1,6 @@
 """Every specimen is what it says, is understood, and leaves nothing behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from reaperd.kernel import procfs
 from reaperd.zombies.careless import INIT_TRANSIT_S, TRANSIT_S
 from reaperd.zombies.scan import scan
-from reaperd.zombies.specimens import KINDS, specimen
+from reaperd.zombies.specimens import KINDS, looked_at, specimen
 from tests.support.processes import (
     ROOT,
     call_in_pid_namespace,
@@ -33,7 +34,7 @@ from tests.support.processes import (
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="some kinds are made on x86-64 only")
 
-NEEDS_ROOT: Final = frozenset({"frozen", "frozen-v1", "outside", "held-up"})
+NEEDS_ROOT: Final = frozenset({"frozen", "frozen-v1", "outside", "entered", "held-up"})
 SCANS: Final = 1000
 
 
@@ -44,6 +45,8 @@ def _understood(kind: str) -> Any:
             zombies = roles.get("zombie", [])
             is_init = KINDS[kind].cause == "init-does-not-reap"
             time.sleep((INIT_TRANSIT_S if is_init else TRANSIT_S) + 0.1)  # nothing happens: that is the point
+            if KINDS[kind].is_inside:
+                return [_causes_inside(looked_at(kind, roles)), [], []]
             found = {zombie.pid: zombie for zombie in scan().zombies}
             causes = [found[pid].cause.name if pid in found else None for pid in zombies]
             below = {stat.pid for stat in procfs.descendants(os.getpid())}
@@ -51,6 +54,14 @@ def _understood(kind: str) -> Any:
     except (RuntimeError, OSError) as error:
         return str(error)
     return [causes, leaks, procfs.children(os.getpid())]
+
+
+def _causes_inside(into: tuple[str, ...]) -> list[str]:
+    """Return the causes that the command tells within a namespace, where nobody else has a zombie."""
+    words = [*into, sys.executable, "-m", "reaperd", "zombies", "--json"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    return [item["cause"]["name"] for item in json.loads(done.stdout)["items"]]
 
 
 @pytest.mark.parametrize("kind", KINDS)

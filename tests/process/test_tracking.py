@@ -4,24 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from reaperd.control.client import Client
-from reaperd.errors import KernelError
-from reaperd.kernel.procconn import Connector
 from tests.support.daemon import Daemon, daemon, sh, sleeper
-from tests.support.processes import state_of, wait_until
+from tests.support.processes import need_connector, state_of, wait_until
 
 # Leaves an orphan, which nothing announces: whoever was its parent is reaped by its own.
 ESCAPING: Final = "sh -c '(sleep 1000 & echo $! >escaped) & wait'; exec sleep 1000"
-
-
-def need_connector() -> None:
-    """Skip where the kernel tells nothing."""
-    try:
-        Connector().close()
-    except KernelError as error:
-        pytest.skip(f"no process connector here: {error.message}")
 
 
 def tracking(reaperd: Daemon) -> dict[str, Any]:

@@ -134,6 +134,30 @@ def test_a_service_may_have_more_time_to_stop(tmp_path: Path, has_asked: bool) -
         assert bool(running.events("service.killing")) is not has_asked
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_service_that_says_that_it_stops_has_its_time(tmp_path: Path, ends: bool) -> None:  # noqa: FBT001 - a table
+    """Who ends by then has got no signal, who does not gets the stop signal; the restart decides."""
+    told = tmp_path / "told"
+    program = (
+        "import os, pathlib, signal, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+        's.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1)); '
+        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path('{told}').touch(), os._exit(0))); "
+        's.send(b"READY=1"); s.send(b"STOPPING=1"); '
+        f"{ends} and signal.sigwait({{signal.SIGUSR1}}); {ends} or [signal.pause() for _ in iter(int, 1)]"
+    )
+    text = f"[service.web]\ncommand = ['{sys.executable}', '-I', '-S', '-c', '''{program}''']\n"
+    text += f'stop = {{ timeout = "{"1h" if ends else "500ms"}" }}\nrestart = "always"\n'
+    with daemon(tmp_path, text + "ready = { notify = true }\n") as running:
+        main = running.event("service.spawned", service="web")["pid"]
+        assert running.event("service.stopping", service="web")["by"] == "itself"
+        if ends:
+            assert running.row("web")["why"] == "says that it is stopping"
+            os.kill(main, signal.SIGUSR1)
+        running.event("service.exited", service="web", pid=main)
+        assert told.exists() is not ends
+        running.event("service.backoff", service="web")
+
+
 def handed_over(running: Running) -> tuple[int, int]:
     """Return the main process before and after one has named another and left."""
     first = running.event("service.spawned", service="web")["pid"]

@@ -32,7 +32,7 @@ from tests.support.processes import (
     wait_zombie,
 )
 
-COMMAND: Final = [sys.executable, "-c", "from reaperd.cli.main import main; main()", "zombies"]
+COMMAND: Final = [sys.executable, "-m", "reaperd", "zombies"]
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -113,15 +114,29 @@ def _metrics_of_a_hostile_parent() -> list[str]:
     told, tells = os.pipe()
     with owned_child(parent):
         os.read(told, 1)
-        ours, theirs = pty.openpty()
-        done = subprocess.run([*COMMAND, "--prometheus"], cwd=ROOT, stdout=theirs, check=False)
-        assert done.returncode == 1
-        os.close(theirs)
-        said = b""
-        with suppress(OSError):  # EIO: everybody has left the terminal
-            while chunk := os.read(ours, 65536):
-                said += chunk
-        return [_run("--prometheus")[1], said.decode()]
+        return [_run("--prometheus")[1], _on_terminal("--prometheus")]
+
+
+def _on_terminal(*words: str, width: int = 80, **environ: str) -> str:
+    """Return what the command prints on a terminal that is so wide, where one zombie or more is."""
+    left_out = {"NO_COLOR", "COLUMNS", "TERM"}
+    own = {name: value for name, value in os.environ.items() if name not in left_out}
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, width))
+    done = subprocess.run([*COMMAND, *words], cwd=ROOT, stdout=theirs, env={**own, **environ}, check=False)
+    assert done.returncode == 1
+    os.close(theirs)
+    said = _until_all_have_left(ours)
+    os.close(ours)
+    return said.decode()
+
+
+def _until_all_have_left(terminal: int) -> bytes:
+    said = b""
+    with suppress(OSError):  # EIO: everybody has left the terminal
+        while chunk := os.read(terminal, 65536):
+            said += chunk
+    return said
 
 
 def test_metrics_do_not_command_a_terminal() -> None:
@@ -130,6 +145,34 @@ def test_metrics_do_not_command_a_terminal() -> None:
     assert 'parent="\x1b]0;x\x07"' in piped
     assert 'parent="\\x1b]0;x\\x07"' in seen
     assert "\x1b" not in seen
+
+
+def _tables() -> dict[str, list[str]]:
+    """Return the table's lines, its head and the row of one zombie, as each kind of terminal gets them."""
+    with specimen("never-waits"):
+        said = {
+            "wide": _on_terminal(width=200, TERM="xterm"),
+            "narrow": _on_terminal(width=70, TERM="xterm"),
+            "columns": _on_terminal(width=70, TERM="xterm", COLUMNS="80"),
+            "plain": _on_terminal(width=70, TERM="xterm", NO_COLOR="1"),
+            "dumb": _on_terminal(width=70, TERM="dumb"),
+            "pipe": _run()[1],
+        }
+    return {name: text.splitlines()[:2] for name, text in said.items()}
+
+
+def test_a_table_on_a_terminal() -> None:
+    """Its lines end where the terminal or COLUMNS says; with NO_COLOR or on a dumb one it has no colours."""
+    tables = call_in_pid_namespace(_tables)
+    heads = {name: head for name, (head, _) in tables.items()}
+    rows = {name: row for name, (_, row) in tables.items()}
+    assert all(head.startswith("\x1b[1mPID\x1b[0m") for head in (heads["wide"], heads["narrow"]))
+    assert not any("\x1b" in heads[name] + rows[name] for name in ("plain", "dumb", "pipe"))
+    assert heads["plain"] == heads["dumb"] == re.sub(r"\x1b\[\d*m", "", heads["narrow"])
+    assert [len(rows[name]) for name in ("narrow", "plain", "columns")] == [70, 70, 80]
+    assert all(rows[name].endswith("...") for name in ("narrow", "plain", "columns"))
+    assert len(rows["pipe"]) > 80, "the parent's command line is longer than that"
+    assert not rows["pipe"].endswith("...")
 
 
 def test_only_a_file_is_replaced(tmp_path: Path) -> None:
@@ -167,13 +210,11 @@ def test_on_a_terminal_each_look_is_drawn_over_the_one_before() -> None:
     with owned(words, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = b""
-        while said.count(b" zombies\r\n") < 3:
+        while len(re.findall(rb" zombies?\r\n", said)) < 3:
             wait_readable(ours)
             said += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
-        with suppress(OSError):  # EIO: everybody has left the terminal
-            while chunk := os.read(ours, 65536):
-                said += chunk
+        said += _until_all_have_left(ours)
         assert process.wait(20) == 130
     os.close(ours)
     first, *others = said.decode().split("\x1b[J")

@@ -23,7 +23,7 @@ from tests.support.processes import ROOT, WITHIN_S, owned, wait_until
 
 DAEMON: Final = (sys.executable, "-m", "reaperd.daemon")
 _ACTING: Final = frozenset({"start", "stop", "restart", "shutdown"})
-IMPATIENT: Final = (sys.executable, "-m", "tests.support.impatient")  # hooks have 0.3 s
+IMPATIENT: Final = (sys.executable, "-m", "tests.support.impatient")  # see there
 
 
 class Running:

@@ -28,6 +28,7 @@ class FakeChild:
     run_id: str | None
     name: str | None = None  # None for a main process
     report: int | None = None  # the write end, until the exec has worked or failed
+    service: str | None = None  # whose main process it is
     signals: list[int] = field(default_factory=list)
 
 
@@ -114,7 +115,7 @@ class FakeChildren:
         self.forks.append(spec)
         read_fd, write_fd = os.pipe()
         os.set_blocking(read_fd, False)
-        child = FakeChild(next(self._pids), run_id, report=write_fd)
+        child = FakeChild(next(self._pids), run_id, report=write_fd, service=spec.name)
         self.alive[child.pid] = child
         return Forked(child.pid, read_fd)
 
@@ -203,3 +204,62 @@ class FakeChildren:
             for child in children:
                 self.dies(child.pid, 9)
         return self.kill_says
+
+
+class ObedientChildren(FakeChildren):
+    """Programs that start at once, and end at the first signal: services are told by their names.
+
+    Attributes:
+        stubborn: services that no signal but SIGKILL ends.
+        undead: nor that.
+        missing: services whose program is not there.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__(clock)
+        self.stubborn: set[str] = set()
+        self.undead: set[str] = set()
+        self.missing: set[str] = set()
+
+    @property
+    def spawned(self) -> list[str]:
+        """The services that were forked so far, and those that could not be."""
+        return [spec.name for spec in self.forks]
+
+    def names(self) -> list[str]:
+        """Return the services that have a process."""
+        return [child.service for child in self.alive.values() if child.service is not None]
+
+    def end_service(self, name: str, status: int) -> None:
+        """Let the main process of a service end."""
+        self.dies(next(pid for pid, child in self.alive.items() if child.service == name), status)
+
+    def spawn(self, spec: ServiceSpec, run_id: str, descriptors: Descriptors = ()) -> Forked | StageFailed:
+        """Start a child whose exec works at once, or fails at once."""
+        assert spec.name not in self.names(), f"{spec.name} runs twice"
+        if spec.name in self.missing:
+            self.forks.append(spec)
+            return StageFailed("fork", errno.EAGAIN)
+        forked = super().spawn(spec, run_id, descriptors)
+        if isinstance(forked, Forked):
+            self.exec_works(forked.pid)
+        return forked
+
+    def signal(self, run_id: str, number: int) -> None:
+        """End a child, unless it does not care."""
+        super().signal(run_id, number)
+        self._obey(self._of(run_id), number)
+
+    def signal_main(self, pid: int, number: int, *, group: bool) -> None:
+        """The same for a main process."""
+        super().signal_main(pid, number, group=group)
+        self._obey([self.alive[pid]], number)
+
+    def _obey(self, children: Iterable[FakeChild], number: int) -> None:
+        for child in children:
+            if child.service not in self.stubborn | self.undead:
+                self.dies(child.pid, number)
+
+    def _kill(self, children: list[FakeChild]) -> Progress:
+        """End children for good, unless the kernel does not let them go."""
+        return super()._kill([child for child in children if child.service not in self.undead])

@@ -32,6 +32,9 @@ from typing import Any, Final, NoReturn
 
 import pytest
 
+from reaperd.errors import KernelError
+from reaperd.kernel.procconn import Connector
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 WITHIN_S: Final = 60.0  # for what takes milliseconds on an idle machine: a bound, never a thing to wait for
 
@@ -255,6 +258,14 @@ def need_program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def need_connector() -> None:
+    """Skip where the kernel tells nobody of forks, execs and exits."""
+    try:
+        Connector().close()
+    except KernelError as error:
+        pytest.skip(f"no process connector here: {error.message}")
 
 
 def unprivileged(command: Sequence[str | Path]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _EQUALS, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
-_NR, _SECOND_ARGUMENT = 0, 24  # where they stand in struct seccomp_data: linux/seccomp.h
+_NR, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 16, 24  # where they are in struct seccomp_data: linux/seccomp.h
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EPOLL_CTL: Final = {"x86_64": 233, "aarch64": 21}
 _EPOLL_CTL_ADD: Final = 1
@@ -26,17 +26,16 @@ def need_filter() -> None:
         pytest.skip("the number of epoll_ctl is known for x86-64 and aarch64 only")
 
 
-def refuse_watches() -> None:
-    """Let nothing more be watched by any epoll: ENOSPC, as at fs.epoll.max_user_watches."""
-    number = _EPOLL_CTL[os.uname().machine]
-    _install(
-        (_LOAD, 0, 0, _NR),
-        (_EQUALS, 0, 3, number),
-        (_LOAD, 0, 0, _SECOND_ARGUMENT),
-        (_EQUALS, 0, 1, _EPOLL_CTL_ADD),
-        (_RETURN, 0, 0, _ERRNO | errno.ENOSPC),
-        (_RETURN, 0, 0, _ALLOW),
-    )
+def refuse_watches(epoll_fd: int | None = None) -> None:
+    """Let nothing more be watched by this epoll, or by any: ENOSPC, as at fs.epoll.max_user_watches."""
+    wanted = [(_NR, _EPOLL_CTL[os.uname().machine]), (_SECOND_ARGUMENT, _EPOLL_CTL_ADD)]
+    if epoll_fd is not None:
+        wanted.append((_FIRST_ARGUMENT, epoll_fd))
+    instructions: list[tuple[int, int, int, int]] = []
+    for left, (place, value) in zip(range(len(wanted), 0, -1), wanted, strict=True):
+        to_allow = 2 * (left - 1) + 1
+        instructions += [(_LOAD, 0, 0, place), (_EQUALS, 0, to_allow, value)]
+    _install(*instructions, (_RETURN, 0, 0, _ERRNO | errno.ENOSPC), (_RETURN, 0, 0, _ALLOW))
 
 
 class _Program(ctypes.Structure):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from reaperd.config.cycles import find_cycles
 from reaperd.config.importers import yaml_file
 from reaperd.config.importers.compose_values import (
     Item,
@@ -28,6 +29,9 @@ _RESTART: Final = {
     "unless-stopped": "always",
     "on-failure": "on-failure",
 }
+
+Links = dict[str, list[str]]
+"""Whom one waits for, by their names with us: those that it requires, and those that it is after."""
 
 
 def read(source: str, path: Path) -> Imported:
@@ -59,8 +63,10 @@ def read(source: str, path: Path) -> Imported:
             continue
         drafts[name] = draft
         _fill(item)
-    for name, draft in drafts.items():
-        _depend(Item(services[name], draft), drafts)
+    links = {draft.name: _links(Item(services[name], draft), drafts) for name, draft in drafts.items()}
+    _break_cycles(links, {draft.name: draft for draft in drafts.values()})
+    for draft in drafts.values():
+        draft.keys.update({key: names for key, names in links[draft.name].items() if names})
     imported.drafts = list(drafts.values())
     return imported
 
@@ -143,10 +149,9 @@ def _group_add(item: Item, value: object) -> None:
     item.draft.keys["supplementary_groups"] = [str(each) for each in groups if isinstance(each, str | int)]
 
 
-def _depend(item: Item, drafts: Mapping[str, Draft]) -> None:
-    """Carry `depends_on` over, which also says something of the services that are needed."""
-    requires: list[str] = []
-    after: list[str] = []
+def _links(item: Item, drafts: Mapping[str, Draft]) -> Links:
+    """Return what `depends_on` comes to, which also says something of the services that are needed."""
+    links: Links = {"requires": [], "after": []}
     for name, condition, needed in names_of(item, "depends_on"):
         other = drafts.get(name)
         if name == item.draft.where:
@@ -157,15 +162,23 @@ def _depend(item: Item, drafts: Mapping[str, Draft]) -> None:
         if other is None:
             item.draft.lose(f"depends_on {name}: there is no such service here")
             continue
-        (requires if needed else after).append(other.name)
+        links["requires" if needed else "after"].append(other.name)
         if condition == "service_completed_successfully":
             other.keys["oneshot"] = True
         elif condition == "service_healthy":
             _ready(other)
-    if requires:
-        item.draft.keys["requires"] = requires
-    if after:
-        item.draft.keys["after"] = after
+    return links
+
+
+def _break_cycles(links: Mapping[str, Links], drafts: Mapping[str, Draft]) -> None:
+    """Let nobody wait for himself by way of others: leave the link out that closes a circle, and say so."""
+    waits = {name: [*found["requires"], *found["after"]] for name, found in links.items()}
+    for *path, last, first in find_cycles(waits):
+        circle = " -> ".join(drafts[name].where for name in (*path, last, first))
+        drafts[last].lose(f"depends_on {drafts[first].where}: closes a circle ({circle}), and is left out")
+        for names in links[last].values():
+            if first in names:
+                names.remove(first)
 
 
 def _ready(draft: Draft) -> None:

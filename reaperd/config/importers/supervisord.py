@@ -34,7 +34,17 @@ _OTHERS: Final = {
     "supervisorctl": "is for supervisorctl; reaperd finds its daemon by itself",
     "ctlplugin": "is an extension of supervisorctl",
 }
-_PAIR: Final = re.compile(r"\s*([^=\s,]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^,]*?)\s*(?:,|$)")
+# supervisord knows no escapes: within quotes a backslash is one, and a quote ends them. Where that leaves no
+# pair it refuses the file; then a quote behind a backslash is taken for the one that was meant.
+_PAIR: Final = re.compile(
+    r"""\s*(?P<name>[^=\s,]+)\s*=\s*
+    (?: "(?P<double>[^"]*)" | '(?P<single>[^']*)'
+      | "(?P<escaped>(?:[^"\\]|\\.)*)" | '(?P<escaped_single>(?:[^'\\]|\\.)*)'
+      | (?P<plain>[^"',][^,]*?|) )\s*(?:,|$)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+_ESCAPED: Final = frozenset({"escaped", "escaped_single"})
 
 
 class _Program:
@@ -273,10 +283,13 @@ def _environment(program: _Program) -> dict[str, str]:
         if match is None:
             program.draft.lose(f"environment: cannot be read from here on: {text[at:].strip()}")
             break
-        name, value = match[1], match[2]
+        name, value = match["name"], match[match.lastgroup or "plain"]
         at = match.end()
         if name == "SERVICE" or name.startswith("REAPERD_"):
             program.draft.lose(f"environment {name}: the daemon sets that itself")
             continue
-        pairs[name] = value[1:-1] if value[:1] in {'"', "'"} else value
+        if match.lastgroup in _ESCAPED:
+            value = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
+            program.draft.lose(f"environment {name}: supervisord refuses escaped quotes; taken for {value}")
+        pairs[name] = value
     return pairs

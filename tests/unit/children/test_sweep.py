@@ -1,6 +1,5 @@
 import os
 import signal
-from dataclasses import replace
 from itertools import count
 
 from reaperd.children.sweep import MOST_SWEEPS, SWEEPS_A_TURN, Progress, Sweep, kill, send
@@ -75,4 +74,4 @@ def test_a_process_that_is_gone_gets_no_signal() -> None:
 
 def test_another_process_with_the_same_pid_gets_no_signal() -> None:
     """The start time tells them apart."""
-    assert send(replace(_us(), start_time=_us().start_time + 1), signal.SIGKILL) is False
+    assert send(_us()._replace(start_time=_us().start_time + 1), signal.SIGKILL) is False

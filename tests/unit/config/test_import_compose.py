@@ -164,6 +164,23 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, said: str) ->
         import_file(tmp_path / "compose.yml", None)
 
 
+def test_a_circle_of_dependencies_is_told_and_broken(tmp_path: Path) -> None:
+    """At the link that closes it; all others stay, and what is written can be used."""
+    text = """
+services:
+  a: {command: a, depends_on: [b, d]}
+  b: {command: b, depends_on: {c: {condition: service_started, required: false}}}
+  c: {command: c, depends_on: [a]}
+  d: {command: d}
+"""
+    config, lost = imported(tmp_path, text)
+    assert [(each.where, each.what) for each in lost if "depends_on" in each.what] == [
+        ("c", "depends_on a: closes a circle (a -> b -> c -> a), and is left out")
+    ]
+    links = {spec.name: (spec.requires, spec.after) for spec in config.services}
+    assert links == {"a": (("b", "d"), ()), "b": ((), ("c",)), "c": ((), ()), "d": ((), ())}
+
+
 def test_shared_parts_are_never_written_out(tmp_path: Path) -> None:
     """A value that means gigabytes is no text, and only that is said of it."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]

@@ -124,6 +124,12 @@ def test_included_files_are_read(tmp_path: Path) -> None:
         ("stdout_logfile=/f\nstdout_logfile_maxbytes=lots", "is no size"),
         ("environment=A=1,junk", "cannot be read from here on"),
         ("environment=REAPERD_X=1", "sets that itself"),
+        (
+            r'environment=A="say \"hi\", you",B=2',
+            'environment A: supervisord refuses escaped quotes; taken for say "hi"',
+        ),
+        ("environment=A='it\\'s'", "taken for it's"),
+        ('environment=A="b"c,B=2', 'cannot be read from here on: A="b"c'),
         ("directory=%(ENV_NOT_SET_AT_ALL)s", "is not set here"),
         ("directory=%(nobody)s", "means nothing here"),
         ("serverurl=AUTO", "serverurl = AUTO"),
@@ -140,6 +146,23 @@ def test_what_is_lost_is_said(tmp_path: Path, line: str, said: str) -> None:
     assert "# not carried over: " in text
     (tmp_path / "r.toml").write_text(text)
     assert load(tmp_path / "r.toml").services
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        (r'A="C:\temp\",B="a\b"', {"A": "C:\\temp\\", "B": r"a\b"}),
+        ("""A="it's",B='say "x, y"',C="",D=""", {"A": "it's", "B": 'say "x, y"', "C": "", "D": ""}),
+        (r'A="say \"hi\", you",B=2', {"A": 'say "hi", you', "B": "2"}),
+        (r"A='it\'s \\ so'", {"A": r"it's \ so"}),
+    ],
+)
+def test_quotes_in_an_environment(tmp_path: Path, line: str, pairs: dict[str, str]) -> None:
+    """They are read as supervisord does; what it would refuse is read as it was meant."""
+    (tmp_path / "s.conf").write_text(f"[program:p]\ncommand=p\nenvironment={line}\n")
+    text, _ = import_file(tmp_path / "s.conf", None)
+    (tmp_path / "r.toml").write_text(text)
+    assert dict(load(tmp_path / "r.toml").services[0].environment) == pairs
 
 
 def test_what_is_lost_of_groups_and_of_nothing_is_said(tmp_path: Path) -> None:

@@ -340,6 +340,25 @@ def test_a_group_number_may_come_again_in_another_session(table: ProcessTable) -
     check(table)
 
 
+def test_a_group_is_found_after_one_of_its_number_has_gone(table: ProcessTable) -> None:
+    """The end of a group whose last member was seen late takes nothing from the one that is there now."""
+    table.group_changed(101, 101)
+    table.session_changed(102, 55, 101)
+    check(table)
+    table.reaped(102, 0)
+    assert table.group(101) is process_of(table, 101).group
+    check(table)
+
+
+def test_a_group_is_found_without_its_leader(table: ProcessTable) -> None:
+    """By the members that are left of it."""
+    table.group_changed(101, 101)
+    table.group_changed(102, 101)
+    table.reaped(101, 0)
+    assert table.group(101) is process_of(table, 102).group
+    check(table)
+
+
 def test_a_held_process_keeps_no_number(table: ProcessTable) -> None:
     """Whoever holds a freed process sees its group; the table has that number no more."""
     table.session_changed(102, 102)

@@ -45,6 +45,7 @@ from reaperd.policy.words import (
     Stable,
     StartAsked,
     State,
+    StopAnnounced,
     StopAsked,
     StopCommandFailed,
     Timer,
@@ -158,6 +159,14 @@ ROWS: list[Row] = [
         StopAsked(NOW),
         State.STOPPING,
         [CancelSchedule(), *ASKED],
+    ),
+    (
+        "running, stops itself",
+        SPEC,
+        up(State.RUNNING),
+        StopAnnounced(NOW),
+        State.STOPPING,
+        [EndChecks(), CancelTimer(Timer.READY), CancelTimer(Timer.STABLE), ARM_GRACE],
     ),
     ("running, restart", SPEC, up(State.RUNNING), RestartAsked(NOW), State.STOPPING, ASKED),
     ("running, due", TIMED, up(State.RUNNING), ScheduleDue(NOW), State.RUNNING, []),
@@ -401,6 +410,29 @@ def _rungs(*events: Event) -> list[list[Action]]:
 
 def _grace(at_ns: int) -> ArmTimer:
     return ArmTimer(Timer.GRACE, at_ns + 5 * S)
+
+
+def test_who_stops_by_itself_is_told_when_its_time_is_over() -> None:
+    """By the signal, then by SIGKILL; no stop command is asked for what was begun already."""
+    late = NOW + 5 * S
+    assert _rungs(StopAnnounced(NOW), GraceOver(late), GraceOver(late + 5 * S)) == [
+        [_grace(NOW)],
+        [Signal(2, Scope.MAIN), _grace(late)],
+        [Kill()],
+    ]
+
+
+def test_who_stops_by_itself_and_leaves_others_behind_has_them_told() -> None:
+    """Nobody has got the signal before the main process has ended."""
+    assert _rungs(StopAnnounced(NOW), MainExited(OK, NOW + S))[1] == [Signal(2), _grace(NOW + S)]
+
+
+def test_who_stops_by_itself_is_asked_all_the_same_where_somebody_asks() -> None:
+    """A stop then is the whole stop, and the service stays down."""
+    assert _rungs(StopAnnounced(NOW), StopAsked(NOW + S))[1] == [RunStopCommand(), _grace(NOW + S)]
+    run, _ = decide(up(State.RUNNING), StopAnnounced(NOW), SPEC)
+    assert run.want is Want.UP
+    assert decide(run, StopAsked(NOW), SPEC)[0].want is Want.DOWN
 
 
 def test_a_stop_command_that_fails_is_followed_by_the_signal_and_that_by_sigkill() -> None:

@@ -56,6 +56,7 @@ from reaperd.policy.words import (
     Stable,
     StartAsked,
     State,
+    StopAnnounced,
     StopAsked,
     StopCommandFailed,
     Timer,
@@ -229,6 +230,13 @@ class Life(RuleBasedStateMachine):
     def its_stop_command_fails(self) -> None:
         """On whatever rung the stop is by now."""
         self.queue.append(StopCommandFailed(self.now_ns))
+        self.settle()
+
+    @precondition(lambda self: self.main == "running")
+    @rule()
+    def it_says_that_it_stops(self) -> None:
+        """In whatever state the run is."""
+        self.queue.append(StopAnnounced(self.now_ns))
         self.settle()
 
     @precondition(lambda self: self.main == "running")

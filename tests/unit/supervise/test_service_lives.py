@@ -22,6 +22,7 @@ from reaperd.supervise.shutdown import KILLING_NS, LEAST_NS, REST_NS, Phase, Shu
 from reaperd.supervise.supervisor import Supervisor
 from reaperd.supervise.world import Deadline, World
 from reaperd.telemetry.names import EVENTS
+from reaperd.teller import Teller
 from reaperd.verbs import Verbs
 from tests.support.fake_children import FakeChildren
 from tests.support.fake_clock import FakeClock
@@ -342,7 +343,8 @@ def test_a_stop_in_the_turn_of_a_reload_keeps_the_service_down(machine: Machine)
 
 def test_an_ask_in_the_turn_in_which_a_service_goes(machine: Machine) -> None:
     """Is about one that is no longer there, and is told so."""
-    verbs = Verbs(machine.config, machine.supervisor, machine.shutdown, machine.world)
+    teller = Teller(machine.supervisor, machine.world)
+    verbs = Verbs(machine.config, machine.supervisor, machine.shutdown, machine.world, teller)
     machine.up("web")
     machine.reload(DB)
     machine.turn()

@@ -1,7 +1,5 @@
 """Groups, verdicts, metrics and trends, on made-up scans."""
 
-from dataclasses import replace
-
 import pytest
 
 from reaperd.zombies.cause import Cause
@@ -34,12 +32,12 @@ ZOMBIE = Zombie(
     cause=CAUSE,
     place=Place(f"/docker/{ID}", ID, None),
 )
-YOUNG = replace(ZOMBIE, pid=813, cause=TRANSIT, at_least_s=0.1)
+YOUNG = ZOMBIE._replace(pid=813, cause=TRANSIT, at_least_s=0.1)
 
 
 def many(count: int) -> tuple[Zombie, ...]:
     """Return so many zombies of one parent."""
-    return tuple(replace(ZOMBIE, pid=1000 + number) for number in range(count))
+    return tuple(ZOMBIE._replace(pid=1000 + number) for number in range(count))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +70,7 @@ def test_no_cgroup_is_nowhere() -> None:
 
 def test_groups_count_by_what_is_asked() -> None:
     """Largest first; leaks and the oldest apart."""
-    found = (*many(3), YOUNG, replace(ZOMBIE, pid=9, user="root", place=NOWHERE))
+    found = (*many(3), YOUNG, ZOMBIE._replace(pid=9, user="root", place=NOWHERE))
     by_user = grouped(found, By.USER)
     assert [(group.key, group.count, group.leaks) for group in by_user] == [
         ("www-data", 4, 3),
@@ -119,7 +117,7 @@ def test_metrics_are_valid_exposition_text() -> None:
     """The format's own parser reads them, hostile names as they are."""
     parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client: make dev")
     assert ZOMBIE.parent is not None
-    hostile = replace(ZOMBIE, pid=5, parent=replace(ZOMBIE.parent, name='a"b\\c\nd\udcff'))
+    hostile = ZOMBIE._replace(pid=5, parent=ZOMBIE.parent._replace(name='a"b\\c\nd\udcff'))
     text = exposition(Scan((*many(2), hostile), is_complete=True), 1_700_000_000.5)
     families = {family.name: family for family in parser.text_string_to_metric_families(text)}
     assert {family.type for family in families.values()} == {"gauge"}
@@ -146,16 +144,16 @@ def test_who_comes_and_goes_is_changing() -> None:
     """New ones come, and as many go; what came five minutes ago is forgotten."""
     trends = Trends()
     trends.look(many(2), 0.0)
-    (after,) = trends.look((replace(ZOMBIE, pid=1), replace(ZOMBIE, pid=2)), 60.0)
+    (after,) = trends.look((ZOMBIE._replace(pid=1), ZOMBIE._replace(pid=2)), 60.0)
     assert (after.count, after.per_minute, after.word) == (2, 2.0, "changing")
-    (later,) = trends.look((replace(ZOMBIE, pid=1), replace(ZOMBIE, pid=2)), 400.0)
+    (later,) = trends.look((ZOMBIE._replace(pid=1), ZOMBIE._replace(pid=2)), 400.0)
     assert later.word == "constant"
     assert trends.look((), 401.0) == []
 
 
 def test_the_explanation_names_the_container() -> None:
     """And the pid by which the zombie is known in there."""
-    lines = explanations(Scan((replace(ZOMBIE, inner_pid=5),), is_complete=True))
+    lines = explanations(Scan((ZOMBIE._replace(inner_pid=5),), is_complete=True))
     assert lines[0] == "812 (5 in its container): It does not care."
     assert lines[-1] == f"  in:    container {ID}"
 
@@ -177,7 +175,7 @@ def test_the_explanation_names_the_container() -> None:
 )
 def test_the_ladder_of_each_cause(cause: str, method: Method, rungs: list[str], offer: Offer | None) -> None:
     """Gentlest first; what cannot run is offered its own cure, and nothing else is done to it."""
-    zombie = replace(ZOMBIE, cause=replace(CAUSE, name=cause))
+    zombie = ZOMBIE._replace(cause=CAUSE._replace(name=cause))
     way = way_of(zombie, method, has_gdb=True, knows_registers=True)
     assert [rung.method for rung in way.rungs] == rungs
     assert way.offer is offer
@@ -193,7 +191,7 @@ def test_where_registers_are_not_known_gdb_is_the_last_rung() -> None:
 
 def test_a_tracer_collects_first() -> None:
     """Then the parent can."""
-    held = replace(ZOMBIE, tracer=99, cause=replace(CAUSE, name="held-by-tracer"))
+    held = ZOMBIE._replace(tracer=99, cause=CAUSE._replace(name="held-by-tracer"))
     way = way_of(held, Method.INJECT, has_gdb=False, knows_registers=True)
     assert [rung.actor for rung in way.rungs] == [99, 7]
 

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from reaperd.zombies.scan import Parent, Scan, Zombie
 DOCS: Final = Path(__file__).parents[3] / "docs"
 PARENT = Parent(pid=7, name="python3", command="python3 server.py", status="sleeping")
 CAUSE = Cause(name="parent-stopped", sentence="It was stopped.", evidence="state T", advice="kill -CONT 7")
-DEAD_LEADER = replace(CAUSE, name="dead-leader", is_leak=False)
+DEAD_LEADER = CAUSE._replace(name="dead-leader", is_leak=False)
 ZOMBIE = Zombie(
     pid=812,
     start_time=4711,
@@ -69,24 +68,24 @@ def test_no_zombie_is_said_in_words() -> None:
         ({"threads": 3, "cause": DEAD_LEADER}, "2 live threads"),
         ({"ppid": 0, "parent": None}, "outside this PID namespace"),
         ({"parent": None}, "exit 3    7"),
-        ({"parent": replace(PARENT, command=None)}, "7 (python3)"),
-        ({"parent": replace(PARENT, status="stopped")}, "7 [stopped] python3 server.py"),
+        ({"parent": PARENT._replace(command=None)}, "7 (python3)"),
+        ({"parent": PARENT._replace(status="stopped")}, "7 [stopped] python3 server.py"),
     ],
 )
 def test_what_is_not_known_is_said(change: dict[str, object], said: str) -> None:
     """Each fact that may be missing or special has its own words."""
-    assert said in _text(replace(ZOMBIE, **change))  # type: ignore[arg-type]  # names and types are above
+    assert said in _text(ZOMBIE._replace(**change))  # type: ignore[arg-type]  # names and types are above
 
 
 def test_a_secret_status_says_what_would_help() -> None:
     """The question mark is explained once."""
-    secret = replace(ZOMBIE, exit_code=None)
+    secret = ZOMBIE._replace(exit_code=None)
     assert _text(secret, secret).count("run as root") == 1
 
 
 def test_a_dead_leader_is_no_zombie() -> None:
     """It is listed, counted apart, and the answer is that there is no zombie."""
-    found = Scan((replace(ZOMBIE, threads=2, cause=DEAD_LEADER),), is_complete=True)
+    found = Scan((ZOMBIE._replace(threads=2, cause=DEAD_LEADER),), is_complete=True)
     assert found.collectable == ()
     assert "No zombies." in as_text(found, Screen())
     assert "others live on" in as_text(found, Screen())
@@ -152,15 +151,15 @@ def test_the_object_has_every_documented_key() -> None:
 def test_the_object_is_of_the_published_schema() -> None:
     """With and without what may be missing, and no key that the schema does not know."""
     schema = json.loads((DOCS / "reference/schemas/zombies-1.json").read_text())
-    bare = replace(ZOMBIE, parent=None, ppid=0, at_least_s=None, exit_code=None, exit_signal=9)
+    bare = ZOMBIE._replace(parent=None, ppid=0, at_least_s=None, exit_code=None, exit_signal=9)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(as_json(Scan((ZOMBIE, bare), is_complete=False)), schema)
 
 
 def test_zombies_with_one_cause_are_explained_once() -> None:
     """At most eight are named; whoever has another cause or parent is explained apart."""
-    alike = [replace(ZOMBIE, pid=pid) for pid in range(100, 110)]
-    other = replace(ZOMBIE, pid=7, cause=replace(CAUSE, advice="kill -CONT 8"))
+    alike = [ZOMBIE._replace(pid=pid) for pid in range(100, 110)]
+    other = ZOMBIE._replace(pid=7, cause=CAUSE._replace(advice="kill -CONT 8"))
     text = _text(*alike, other)
     assert "\n100, 101, 102, 103, 104, 105, 106, 107 and 2 more: It was stopped.\n" in text
     assert "\n7: It was stopped.\n  seen:  state T\n  helps: kill -CONT 8\n" in text
@@ -168,7 +167,7 @@ def test_zombies_with_one_cause_are_explained_once() -> None:
 
 def test_an_unknown_parent_is_null() -> None:
     """Outside the PID namespace nobody can be named."""
-    item = as_json(Scan((replace(ZOMBIE, ppid=0, parent=None),), is_complete=True))["items"][0]
+    item = as_json(Scan((ZOMBIE._replace(ppid=0, parent=None),), is_complete=True))["items"][0]
     assert (item["ppid"], item["parent"]) == (0, None)
 
 
@@ -176,7 +175,7 @@ def test_an_unknown_parent_is_null() -> None:
 def test_no_name_can_command_a_terminal_or_break_json(name: bytes) -> None:
     """Whatever bytes a process calls itself, each zombie stays one line of printable text and valid JSON."""
     hostile = name.decode(errors="surrogateescape")
-    zombie = replace(ZOMBIE, name=hostile, parent=replace(PARENT, name=hostile, command=hostile or None))
+    zombie = ZOMBIE._replace(name=hostile, parent=PARENT._replace(name=hostile, command=hostile or None))
     found = Scan((zombie,), is_complete=True)
     lines = as_text(found, Screen()).splitlines()
     assert len(lines) == 6

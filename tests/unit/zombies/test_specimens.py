@@ -8,7 +8,6 @@ from reaperd.zombies.specimens import KINDS
 # Causes that no specimen has by itself, and where they are shown on real zombies.
 ELSEWHERE: Final = {
     "in-transit": "test_zombie_causes.py: every specimen is at first",
-    "parent-outside": "test_zombies.py: looked at from inside of the namespace",
 }
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from reaperd.config.daemon_spec import Control, Grant
 from reaperd.config.spec import Scope
 from reaperd.control.access import Access, Right
-from reaperd.control.routes import ROUTES, Request, Route, resolve
+from reaperd.control.requests import Request, resolve
+from reaperd.control.routes import ROUTES, Route
 from reaperd.control.words import Answer, Ask, Caller, Remote
 from reaperd.kernel.credentials import Peer
 
