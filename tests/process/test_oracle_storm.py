@@ -31,9 +31,10 @@ def test_after_a_storm_a_model_that_looks_is_what_the_kernel_shows() -> None:
 
 @pytest.mark.parametrize("buffer_bytes", [ROOMY, TIGHT, TINY])
 def test_after_a_storm_a_model_that_hears_is_what_the_kernel_shows(buffer_bytes: int) -> None:
-    """The same by the process connector, whether it loses nothing, some or most messages of the storm."""
+    """The same by the process connector, whether it loses hardly any, some or most messages of the storm."""
     need_connector()
     seen = call_in_process(run_connected_storms, seed(), 2, 25, buffer_bytes, within_s=240, is_storm=True)
     assert seen["processes"] > 300, seen
-    assert (seen["losses"] > 0) == (buffer_bytes == TINY) or buffer_bytes == TIGHT, seen
+    # A storm alone does not fill the roomy one; the rest of the machine may.
+    assert seen["losses"] > 0 or buffer_bytes != TINY, seen
     assert seen["reused"] > 0 or os.geteuid() != 0, seen  # who may not choose pids has to meet one again
