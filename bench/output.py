@@ -7,9 +7,9 @@ standard output, which is a file too. Then every line is looked for: one that is
 is counted. Each round measures each contestant once, so that what else the machine does falls on all alike;
 the figures are medians. cat takes part as what moves bytes and knows of no lines.
 
-Needs a C compiler. supervisord takes part where the virtual environment of peers has it.
+Needs a C compiler, and for supervisord pip.
 
-Usage: bench/output.py [--rounds N] [--megabytes N] [--quick] [--peers FOLDER] [--only NAMES] [--json FILE]
+Usage: bench/output.py [--rounds N] [--megabytes N] [--quick] [--only NAMES] [--json FILE]
 """
 
 import argparse
@@ -24,17 +24,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+
+import peers
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LINE = 100  # bytes, as in output_writer.c
 MAX_SIZE = 10 << 20
 WITHIN_S = 60.0
-SUPERVISORD = "supervisor==4.3.0"
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,8 @@ def running(start: Start, task: Task) -> Iterator[tuple[int, int]]:
     finally:
         contestant.send_signal(signal.SIGTERM)
         contestant.wait(WITHIN_S)
+        with suppress(OSError):  # writers that still wait at the gate find nobody to write to
+            os.close(os.open(task.folder / "gate", os.O_WRONLY | os.O_NONBLOCK))
         os.close(done)
 
 
@@ -293,7 +296,7 @@ def text_of(name: str, lines: int) -> bytes:
 Key = tuple[str, Case, str]  # contestant, case, sink
 
 
-def contestants(folder: Path, peers: Path | None) -> dict[str, tuple[Start, tuple[str, ...]]]:
+def contestants(folder: Path) -> dict[str, tuple[Start, tuple[str, ...]]]:
     """Return who takes part, and with which sinks."""
     floor = compiled("output_floor", folder)
     found: dict[str, tuple[Start, tuple[str, ...]]] = {
@@ -301,8 +304,10 @@ def contestants(folder: Path, peers: Path | None) -> dict[str, tuple[Start, tupl
         "floor": (start_floor(floor), SINKS),
         "reaperd": (start_reaperd, SINKS),
     }
-    if peers is not None:
-        found["supervisord"] = (start_supervisord(supervisord_in(peers)), ("file",))
+    for name, why in peers.missing(PEERS).items():
+        print(f"without {name}: {why}")
+    if peers.PROGRAMS["supervisord"].exists():
+        found["supervisord"] = (start_supervisord(str(peers.PROGRAMS["supervisord"])), ("file",))
     return found
 
 
@@ -312,15 +317,6 @@ def compiled(name: str, folder: Path) -> str:
     return str(folder / name)
 
 
-def supervisord_in(folder: Path) -> str:
-    """Return supervisord's path in a virtual environment; install it there if it is not."""
-    if not (folder / "bin" / "supervisord").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "pip", "install", "--quiet"]
-        subprocess.run([*pip, SUPERVISORD, "setuptools<81"], check=True)  # it imports pkg_resources
-    return str(folder / "bin" / "supervisord")
-
-
 def measure_all(options: argparse.Namespace) -> dict[Key, list[Sample]]:
     """Measure everybody in turns."""
     samples: dict[Key, list[Sample]] = {}
@@ -328,10 +324,11 @@ def measure_all(options: argparse.Namespace) -> dict[Key, list[Sample]]:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         writer = compiled("output_writer", folder)
-        taking_part = contestants(folder, options.peers)
+        taking_part = contestants(folder)
         if options.only:
             taking_part = {name: taking_part[name] for name in ("floor", *options.only.split(","))}
-        for _round in range(options.rounds):
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
             for case in CASES:
                 for who, (start, sinks) in taking_part.items():
                     for sink in sinks:
@@ -412,11 +409,11 @@ def main() -> int:
     options.add_argument("--only", help="contestants, with commas; the floor is always there")
     options.add_argument("--quick", action="store_true", help="two rounds of 40 MB")
     options.add_argument("--folder", type=Path, help="where to write; the temporary directory")
-    options.add_argument("--peers", type=Path, help="a virtual environment with supervisord; made if needed")
     options.add_argument("--json", type=Path, help="write all samples there")
     chosen = options.parse_args()
     if chosen.quick:
         chosen.rounds, chosen.megabytes = 2, 40
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # ending whoever runs
     samples = measure_all(chosen)
     print(f"{chosen.megabytes} MB each time, {chosen.rounds} rounds, medians\n")
     print("\n".join(table(samples)), end="\n\n")

@@ -74,8 +74,8 @@ SECTIONS = {
     "output": Section(
         "Output",
         "What becomes of what services write, beside cat, a C program that does only that, and supervisord.",
-        ("output.py", "--peers", str(HERE / "peers")),
-        ("output.py", "--peers", str(HERE / "peers"), "--quick"),
+        ("output.py",),
+        ("output.py", "--quick"),
     ),
     "zombies": Section(
         "Zombies",

@@ -33,10 +33,7 @@ def main() -> int:
         candidates.begin()
     from reaperd.cli.main import main as command_line
 
-    try:
-        return command_line()
-    finally:
-        gc.freeze()  # the interpreter would look through everything several times while it ends: 8 ms
+    return command_line()
 
 
 def _init(*, skip: int) -> "NoReturn":

@@ -7,12 +7,13 @@ the last word. It does not outlive the daemon.
 from dataclasses import dataclass
 from pathlib import Path
 
-from reaperd.config.parse import load
 from reaperd.config.spec import Config
 
 
 @dataclass(frozen=True, slots=True)
 class _Scaled:
+    """What was asked for, and what stood in the file meanwhile."""
+
     count: int
     in_file: int  # what the file said then
 
@@ -29,6 +30,9 @@ class Scaling:
         Raises:
             ConfigError: with every problem of all files.
         """
+        # Imported here: a daemon whose configuration never changes has no use for what reads it.
+        from reaperd.config.parse import load  # noqa: PLC0415
+
         counts = {name: scaled.count for name, scaled in self._scaled.items()}
         config = load(path, scale=counts | dict([scale] if scale else []))
         in_file = dict(config.instances)

@@ -1,7 +1,6 @@
 """Who may ask the daemon, and where: the table `control`."""
 
 import grp
-import ipaddress
 import pwd
 from typing import Any, Final
 
@@ -34,6 +33,8 @@ def _grant(value: object, site: Site) -> Grant:
 
 def _listens(value: object, site: Site) -> tuple[str, int]:
     host, port = address(value, site)
+    import ipaddress  # noqa: PLC0415 - few daemons listen at an address
+
     try:
         ipaddress.ip_address(host)
     except ValueError as error:

@@ -1,6 +1,5 @@
 """The sockets that a service is given open: the forms of `sockets`."""
 
-import ipaddress
 import re
 from typing import Any, Final
 
@@ -29,6 +28,8 @@ def _listen(value: object, site: Site) -> tuple[Transport, str, int]:
     if transport is Transport.UNIX:
         return transport, _path(rest), 0
     host, port = address(rest, site)
+    import ipaddress  # noqa: PLC0415 - few services are given sockets
+
     try:
         return transport, str(ipaddress.ip_address(host)), port
     except ValueError:

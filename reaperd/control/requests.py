@@ -6,8 +6,6 @@ Everything a client can get wrong has an answer that says what would be right.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -101,6 +99,8 @@ def _is_address(host: str) -> bool:
     """Tell whether a Host header is an address or localhost: no name that others may let point to us."""
     if not set(host).isdisjoint("/?#@\\"):
         return False
+    from ipaddress import ip_address  # noqa: PLC0415 - only who comes by TCP says a host that counts
+
     try:
         name = urlsplit(f"//{host}").hostname or ""
         if name != "localhost":
@@ -277,6 +277,8 @@ def _moment(text: str | None) -> tuple[float | None, float | None]:
         return None, parse_duration(text) / 1e9
     except ValueError:
         pass
+    from datetime import datetime  # noqa: PLC0415 - few say a time of the clock
+
     try:
         # A plus in an address is a space to those who decode it.
         return datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text).timestamp(), None

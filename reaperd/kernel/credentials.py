@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterable
 from ctypes import POINTER, byref, c_int, c_uint, c_void_p, create_string_buffer
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from errno import ERANGE
 from typing import Final
 
@@ -158,5 +157,8 @@ def _number(text: str) -> int:
 
 
 def _suggestion(wanted: str, known: Iterable[str]) -> str:
+    # Imported here: only a mistake needs it.
+    from difflib import get_close_matches  # noqa: PLC0415
+
     near = get_close_matches(wanted, sorted(set(known)), n=1)
     return f"did you mean {near[0]!r}?" if near else "getent passwd and getent group list who is known"

@@ -94,6 +94,16 @@ def frozen_by(pid: int) -> str | None:
     return None
 
 
+def thaws(frozen_by: str) -> tuple[str, str]:
+    """Return the file that thaws what this other one says is frozen, and what to write to it: cgroups(7).
+
+    Version 1 has one file for both, freezer.state.
+    """
+    folder, _, name = frozen_by.rpartition("/")
+    file, text = (name, "THAWED") if name == "freezer.state" else ("cgroup.freeze", "0")
+    return f"{folder}/{file}", text
+
+
 def _text_of(path: str) -> str:
     try:
         return Path(path).read_text(errors="replace")

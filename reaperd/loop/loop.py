@@ -9,7 +9,6 @@ control), then decide and perform until quiet. No part can end the loop: what it
 with the part's name and the turn goes on.
 """
 
-import traceback
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, Protocol
@@ -133,6 +132,8 @@ class Loop:
         try:
             call()
         except Exception as error:  # noqa: BLE001 - the one place that catches all: PID 1 must go on
+            import traceback  # noqa: PLC0415 - it is large, and mostly there is nothing to trace
+
             self._parts.turn_failed(step, error, traceback.format_exc())
             return False
         return True

@@ -17,9 +17,9 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
+from reaperd.moments import rfc3339
 from reaperd.output.lines import Buffer, pieces
 from reaperd.output.streams import Shape
 
@@ -59,7 +59,7 @@ def json_lines(service: str | None, stream: str | None, helper: str | None = Non
     end = f', "service": {json.dumps(service)}, "stream": {json.dumps(stream)}{who}, "message": '
 
     def shape(lines: Buffer) -> Iterator[bytes]:
-        head = f'{{"time": "{_now()}"{end}'
+        head = f'{{"time": "{rfc3339(time.time_ns(), digits=6)}"{end}'
         for piece in pieces(lines, _PIECE):
             yield _objects(head, piece[:-1])
 
@@ -75,8 +75,3 @@ def _objects(head: str, data: bytes) -> bytes:
         return b"".join((begin, data.replace(b"\n", b'"}\n' + begin), b'"}\n'))
     texts = data.decode(errors="backslashreplace").split("\n")
     return "".join(f"{head}{json.dumps(text)}}}\n" for text in texts).encode()
-
-
-def _now() -> str:
-    moment = datetime.fromtimestamp(time.time(), UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -11,7 +11,6 @@ the way to the following time, or by three hours or more. Then it was wrong befo
 from dataclasses import dataclass, replace
 from typing import Final
 
-from reaperd import crontab
 from reaperd.config.spec import SECOND_NS, Cron, Every
 
 CORRECTION_NS: Final = 3 * 3600 * SECOND_NS  # as cron(8) has it: what is set by more was wrong
@@ -40,7 +39,7 @@ def first(when: Cron | Every, now: Now) -> Entry:
         case Every(interval_ns=interval_ns):
             return Entry(when, now.monotonic_ns + interval_ns)
         case Cron(expression=expression):
-            return Entry(when, crontab.next_ns(expression, now.wall_ns))
+            return Entry(when, _next_ns(expression, now.wall_ns))
 
 
 def is_due(entry: Entry, now: Now) -> bool:
@@ -58,7 +57,7 @@ def after_due(entry: Entry, now: Now) -> Entry:
             missed = (now.monotonic_ns - entry.next_ns) // interval_ns
             return replace(entry, next_ns=entry.next_ns + (missed + 1) * interval_ns)
         case Cron(expression=expression):
-            return Entry(entry.when, crontab.next_ns(expression, now.wall_ns), came_ns=now.wall_ns)
+            return Entry(entry.when, _next_ns(expression, now.wall_ns), came_ns=now.wall_ns)
 
 
 def after_jump(entry: Entry, now: Now) -> Entry:
@@ -67,12 +66,12 @@ def after_jump(entry: Entry, now: Now) -> Entry:
         return entry
     expression = entry.when.expression
     if entry.came_ns is not None and now.wall_ns < entry.came_ns:
-        following_ns = crontab.next_ns(expression, entry.came_ns)
+        following_ns = _next_ns(expression, entry.came_ns)
         back_ns = entry.came_ns - now.wall_ns
         if following_ns is not None and back_ns < min(following_ns - entry.came_ns, CORRECTION_NS):
             return replace(entry, next_ns=following_ns)
         entry = replace(entry, came_ns=None)
-    return replace(entry, next_ns=crontab.next_ns(expression, now.wall_ns))
+    return replace(entry, next_ns=_next_ns(expression, now.wall_ns))
 
 
 def wall_ns(entry: Entry, now: Now) -> int | None:
@@ -80,3 +79,10 @@ def wall_ns(entry: Entry, now: Now) -> int | None:
     if entry.next_ns is None or isinstance(entry.when, Cron):
         return entry.next_ns
     return now.wall_ns + entry.next_ns - now.monotonic_ns
+
+
+def _next_ns(expression: str, after_ns: int) -> int | None:
+    # Imported here: it brings datetime, and few configurations hold a schedule by the clock.
+    from reaperd import crontab  # noqa: PLC0415
+
+    return crontab.next_ns(expression, after_ns)

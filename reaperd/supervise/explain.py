@@ -1,7 +1,7 @@
 """Sentences for people: why a service is in its state, and how its latest run ended."""
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from reaperd.config.spec import SECOND_NS, ServiceSpec
@@ -65,8 +65,8 @@ def next_run(run: Run, spec: ServiceSpec, at_ns: int | None) -> str:
     before = f"{end_text(run, spec)}; " if run.cause is not None else ""
     if at_ns is None:
         return f"{before}its schedule names no time of the next 50 years"
-    local = datetime.fromtimestamp(at_ns // SECOND_NS, UTC).astimezone()
-    return f"{before}next run at {local:%Y-%m-%d %H:%M:%S}"
+    local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ns // SECOND_NS))
+    return f"{before}next run at {local}"
 
 
 def held(holds: Sequence[Hold]) -> str | None:

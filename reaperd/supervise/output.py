@@ -22,7 +22,7 @@ from reaperd.children.plan import Descriptors
 from reaperd.config.spec import SECOND_NS, LogCheck, LogFile, ServiceSpec, Sink
 from reaperd.errors import KernelError
 from reaperd.kernel import fds
-from reaperd.output import compress, looks, rotation
+from reaperd.output import looks, rotation
 from reaperd.output.datagrams import JournalOutlet, SyslogOutlet
 from reaperd.output.logfile import FileOutlet
 from reaperd.output.matcher import LONGEST_S, Matcher
@@ -244,7 +244,13 @@ class Outputs:
             for each in self._outlets.values()
             if isinstance(each, FileOutlet) and each.spec.compress and self._latest[each.name] is service
         }
-        command = (sys.executable, "-I", "-S", str(Path(compress.__file__)), *sorted(paths))
+        command = (
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(rotation.__file__).with_name("compress.py")),
+            *sorted(paths),
+        )
         name = service.spec.name
         self._helpers.run(Order(name, Errand.COMPRESS, ServiceSpec(name, command), COMPRESSING_NS))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from reaperd.config.spec import Asking, ExecCheck, HttpCheck, ServiceSpec, TcpCheck
+from reaperd.errors import KernelError
 from reaperd.loop.poller import WRITE, Phase
 from reaperd.supervise import netcheck
 from reaperd.supervise.helper import Errand, Finished, Order
@@ -140,12 +141,19 @@ class Probes:
         self._by_fd[made.fileno()] = self._by_name[spec.name] = connecting
         number = made.connect_ex((host, port))
         if number == errno.EINPROGRESS:
-            self._world.poller.watch(made.fileno(), self, WRITE)
-            key = (spec.name, Pulse.ANSWER)
-            if self._world.timers.at_ns(key) is None:
-                self._world.timers.arm(key, self._world.clock() + timeout_ns)
+            self._await(connecting)
         else:
             self._turned_out(connecting, number)
+
+    def _await(self, connecting: _Connecting) -> None:
+        try:
+            self._world.poller.watch(connecting.made.fileno(), self, WRITE)
+        except KernelError as error:
+            self._conclude(connecting, error.message)
+            return
+        key = (connecting.spec.name, Pulse.ANSWER)
+        if self._world.timers.at_ns(key) is None:
+            self._world.timers.arm(key, self._world.clock() + connecting.timeout_ns)
 
     def _turned_out(self, connecting: _Connecting, number: int) -> None:
         if number == 0 and _is_own_end(connecting.made):

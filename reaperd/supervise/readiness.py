@@ -27,6 +27,7 @@ from reaperd.config.spec import (
     NotifyCheck,
     TcpCheck,
 )
+from reaperd.errors import KernelError
 from reaperd.kernel import fds
 from reaperd.loop.poller import Phase
 from reaperd.policy.words import Event, Ready
@@ -130,6 +131,12 @@ class Readiness:
     def begin(self, service: Service) -> None:
         """Begin to look out, now that the service's program runs."""
         self._awaited[service.spec.name] = _Awaited(service)
+        try:
+            self._look_out(service)
+        except KernelError as error:
+            service.unready = error.message  # no more can be watched: the end of its time decides
+
+    def _look_out(self, service: Service) -> None:
         match service.spec.ready:
             case NotifyCheck():
                 self._notifications.listen(service)

@@ -46,6 +46,8 @@ class Timer(Protocol):
 
 @dataclass(slots=True)
 class _Armed:
+    """A schedule that waits for its next time."""
+
     service: Service
     entry: Entry
 

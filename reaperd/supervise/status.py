@@ -1,13 +1,13 @@
 """What `status` says of services: one plain row each, the same for people and for programs."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
 from reaperd.children.tally import Tally
 from reaperd.config.spec import LogFile, ServiceSpec, Sink
 from reaperd.loop.timers import Timers
+from reaperd.moments import rfc3339
 from reaperd.policy.words import Awaits, State, Timer
 from reaperd.supervise import explain
 from reaperd.supervise.gates import Gates
@@ -43,10 +43,10 @@ def _row(service: Service, gates: Gates, next_ns: int | None, now_ns: int) -> Ro
         "pid": service.main,
         "restarts": run.restarts,
         "failures": run.failures,
-        "since": rfc3339(service.since_wall_ns / 1e9),
+        "since": rfc3339(service.since_wall_ns),
         "uptime": round((now_ns - run.since_ns) / 1e9, 3) if run.state is State.RUNNING else None,
         "status": service.said,
-        "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns / 1e9),
+        "next": None if service.next_run_ns is None else rfc3339(service.next_run_ns),
         "log_files": log_files(service.spec),
         "dropped": service.dropped,
         "zombies": service.zombies,
@@ -77,8 +77,3 @@ def _why(service: Service, next_ns: int | None, now_ns: int) -> str | None:
     lacks = service.unready if run.state is State.STARTING else None
     unready = None if lacks is None else f"not ready: {lacks}"
     return "; ".join(filter(None, (announced, unready, told, service.unlimited))) or None
-
-
-def rfc3339(timestamp_s: float) -> str:
-    """Return a moment of the wall clock in UTC, to the millisecond."""
-    return datetime.fromtimestamp(timestamp_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,9 +10,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
+from reaperd.moments import rfc3339
 from reaperd.telemetry.logs import Log
 from reaperd.telemetry.names import EVENTS
 
@@ -148,10 +148,9 @@ class Following:
 
 def as_row(event: Event) -> dict[str, object]:
     """Return an event as the streams tell it."""
-    moment = datetime.fromtimestamp(event.at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
     row = {
         "seq": event.seq,
-        "time": moment.replace("+00:00", "Z"),
+        "time": rfc3339(event.at_ns),
         "level": EVENTS[event.name][0] if event.name in EVENTS else "info",  # changes of processes: all alike
         "event": event.name,
     }

@@ -3,34 +3,31 @@
 Where the journal reads our standard error, it gets entries with fields instead (`journal`). A line of JSON
 that is meant for it and goes elsewhere begins with its priority, such as `<6>`: sd-daemon(3).
 
-The only home of structlog. A log must never stop the daemon: a standard error that is full or broken
-loses lines, whose number is the key `dropped` of the next line that gets through.
-
-What processes call themselves is among the values, so a terminal gets nothing that it would obey.
+A log must never stop the daemon: a standard error that is full or broken loses lines, whose number is the
+key `dropped` of the next line that gets through.
 """
 
 import io
 import json
 import os
 import select
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Final, Protocol, TextIO, cast
+from typing import Final, Protocol
 
+from reaperd.moments import rfc3339
 from reaperd.telemetry import journal
-from reaperd.telemetry.deferred import deferred
 from reaperd.telemetry.journal import Journal
 from reaperd.telemetry.names import EVENTS
-
-with deferred("asyncio"):
-    import structlog
-    from structlog.typing import EventDict, Processor
 
 # A pipe that polls writable takes that much without blocking, and in one piece: pipe(7).
 LINE_BYTES: Final = select.PIPE_BUF
 _MORE: Final = "…"
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3}  # syslog(3)
+LEVELS: Final = tuple(_PRIORITIES)  # each is worse than those before it
+_Keys = Mapping[str, object]
+_Write = Callable[[str, str, _Keys], None]
 
 
 class Format(Enum):
@@ -115,32 +112,44 @@ def open_log(how: Format, level: str = "info", fd: int = 2, address: str = journ
         address: where the journal takes entries, if it is what reads `fd`.
     """
     fitting = how if how is not Format.AUTO else _fitting(fd)
-    sink: Sink | Journal = Sink(fd)
-    if fitting is Format.JOURNAL and _reads_journal(fd) and journal.is_there(address):
-        sink = Journal(address)
-    logger = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", sink)) if isinstance(sink, Sink) else _Entries(sink),
-        processors=_processors(fitting, fd) if isinstance(sink, Sink) else (_as_entry,),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
+    least = LEVELS.index(level)
+    write, sink = _writer(fitting, fd, address)
 
     def log(name: str, /, **keys: object) -> None:
+        as_bad = EVENTS[name][0]
+        if LEVELS.index(as_bad) < least:
+            return
         if sink.dropped:
             keys["dropped"] = sink.dropped
-        getattr(logger, EVENTS[name][0])(name, **keys)
+        write(as_bad, name, keys)
 
     return log
 
 
-class _Entries:
-    """What structlog writes to: each level's method takes a finished entry."""
+def _writer(how: Format, fd: int, address: str) -> tuple[_Write, Sink | Journal]:
+    """Return what writes an event of a level in the format, and where to."""
+    if how is Format.JOURNAL and _reads_journal(fd) and journal.is_there(address):
+        entries = Journal(address)
+        return lambda level, name, keys: entries.write(journal.entry(_PRIORITIES[level], name, keys)), entries
+    sink, line = Sink(fd), _line_maker(how, fd)
 
-    def __init__(self, sink: Journal) -> None:
-        self.debug = self.info = self.warning = self.error = sink.write
+    def write(level: str, name: str, keys: _Keys) -> None:
+        sink.write(line(level, name, keys))
+
+    return write, sink
 
 
-def _as_entry(_logger: object, method: str, event: EventDict) -> bytes:
-    return journal.entry(_PRIORITIES[method], str(event.pop("event")), event)
+def _line_maker(how: Format, fd: int) -> Callable[[str, str, _Keys], str]:
+    match how:
+        case Format.CONSOLE:
+            # Imported here: it brings structlog, which is twice as large as all the rest of the log.
+            from reaperd.telemetry.console import Lines  # noqa: PLC0415
+
+            return Lines(colors=os.isatty(fd) and not os.environ.get("NO_COLOR"))
+        case Format.JOURNAL:
+            return lambda level, name, keys: f"<{_PRIORITIES[level]}>{_json(level, name, keys)}"
+        case _:
+            return _json
 
 
 def _fitting(fd: int) -> Format:
@@ -156,69 +165,17 @@ def _reads_journal(fd: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def _processors(how: Format, fd: int) -> Sequence[Processor]:
-    match how:
-        case Format.CONSOLE:
-            return _console(colors=os.isatty(fd) and not os.environ.get("NO_COLOR"))
-        case Format.JOURNAL:
-            return (*_json()[:-1], _with_priority)
-        case _:
-            return _json()
+def _json(level: str, name: str, keys: _Keys) -> str:
+    return _dumps({**keys, "event": name, "level": level, "time": rfc3339(time.time_ns(), digits=6)})
 
 
-def _console(*, colors: bool) -> Sequence[Processor]:
-    return (
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp"),
-        _without_absent,
-        _harmless,
-        structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=18, sort_keys=False),
-    )
-
-
-def _without_absent(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Leave out what does not apply: a person reads what is there, a program wants every key."""
-    return {key: value for key, value in event.items() if value is not None and value is not False}
-
-
-def _with_priority(logger: object, method: str, event: EventDict) -> str:
-    del logger
-    return f"<{_PRIORITIES[method]}>{_dumps(event)}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Quoted:
-    """A text that the renderer is to show as Python would write it: every value but a plain text is."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return repr(self.text)
-
-
-def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Quote what holds control characters: names of processes are whatever the processes say."""
-    return {
-        key: _Quoted(value) if isinstance(value, str) and not value.isprintable() else value
-        for key, value in event.items()
-    }
-
-
-def _json() -> Sequence[Processor]:
-    return (
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.JSONRenderer(serializer=_dumps),
-    )
-
-
-def _dumps(event: Mapping[str, object], **how: Any) -> str:  # noqa: ANN401 - as json.dumps takes them
+def _dumps(event: Mapping[str, object]) -> str:
     """Return an object that fits in a line: where it would not, long values are shortened."""
-    line = json.dumps(event, **how)
+    line = json.dumps(event, default=repr)
     for most in (1024, 256, 64, 16):
         if len(line) < LINE_BYTES - len("<7>"):
             break
-        line = json.dumps({key: _short(value, most) for key, value in event.items()}, **how)
+        line = json.dumps({key: _short(value, most) for key, value in event.items()}, default=repr)
     return line
 
 

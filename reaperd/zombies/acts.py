@@ -84,10 +84,7 @@ def inject(target: Target, zombies: Sequence[Zombie], within_s: float, *, force:
     Raises:
         NotDone: for one of many reasons, told.
     """
-    if is_host_init(target.pid) and not force:
-        raise NotDone(
-            "process 1 is the init of this machine: if it is damaged, the machine ends", "take --force"
-        )
+    _spare_host_init(target, force=force)
     depth = _depth(target.pid)
     victims = [
         Victim(zombie.pid, zombie.start_time, _inner_pid(zombie.pid, depth), zombie.ppid)
@@ -99,6 +96,13 @@ def inject(target: Target, zombies: Sequence[Zombie], within_s: float, *, force:
     odd = {said for said in done.said.values() if said not in {"reaped", "gone"}}
     if odd:
         raise NotDone(f"its wait4 said: {', '.join(sorted(odd))}")
+
+
+def _spare_host_init(target: Target, *, force: bool) -> None:
+    if is_host_init(target.pid) and not force:
+        raise NotDone(
+            "process 1 is the init of this machine: if it is damaged, the machine ends", "take --force"
+        )
 
 
 def _depth(pid: int) -> int:
@@ -119,10 +123,7 @@ def debug(target: Target, zombies: Sequence[Zombie], *, force: bool) -> None:
     gdb = shutil.which("gdb")
     if gdb is None:
         raise NotDone("gdb is not installed")
-    if is_host_init(target.pid) and not force:
-        raise NotDone(
-            "process 1 is the init of this machine: if it is damaged, the machine ends", "take --force"
-        )
+    _spare_host_init(target, force=force)
     depth = _depth(target.pid)
     words = [gdb, "-nx", "-batch", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]
     for zombie in zombies:
@@ -172,12 +173,11 @@ def thaw(pid: int) -> None:
     told = proctask.frozen_by(pid)
     if told is None:
         raise NotDone(f"no cgroup says that process {pid} is frozen")
-    file = Path(told)
-    name, text = ("freezer.state", "THAWED") if file.name == "freezer.state" else ("cgroup.freeze", "0")
+    file, text = proctask.thaws(told)
     try:
-        file.with_name(name).write_text(text)
+        Path(file).write_text(text)
     except OSError as error:
-        raise NotDone(f"cannot write {file.with_name(name)}: {error.strerror}", "run as root") from error
+        raise NotDone(f"cannot write {file}: {error.strerror}", "run as root") from error
 
 
 def tracer_of(pid: int) -> int:

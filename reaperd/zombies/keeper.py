@@ -87,6 +87,9 @@ def syscall() -> Callable[..., int]:
     return libc.declare("syscall", c_long, c_long, c_long, c_long, c_long, c_long)
 
 
+CLONE: Final = {"x86_64": 56, "aarch64": 220}  # clone(2), by machine
+
+
 def number(of: Mapping[str, int]) -> int:
     """Return a call's number on this machine, of those that are known.
 

@@ -7,10 +7,9 @@ from ctypes import c_char_p, c_int, c_void_p
 from typing import Final
 
 from reaperd.kernel import libc, wait
-from reaperd.zombies.keeper import dead, forever, fork, number, ready, syscall, until
+from reaperd.zombies.keeper import CLONE, dead, forever, fork, number, ready, syscall, until
 
 _WNOTHREAD: Final = 0x20000000  # wait4(2)
-_CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _EXIT: Final = {"x86_64": 60, "aarch64": 93}  # of one thread
 
 
@@ -72,7 +71,7 @@ def ignores_too_late(report: int) -> None:
 
 def clone_child(report: int) -> None:
     """Have a child that ends without SIGCHLD."""
-    pid = syscall()(number(_CLONE), 0, 0, 0, 0, 0)  # no signal at its end
+    pid = syscall()(number(CLONE), 0, 0, 0, 0, 0)  # no signal at its end
     if pid == 0:
         os._exit(0)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | wait.WALL)

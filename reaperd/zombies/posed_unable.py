@@ -11,10 +11,9 @@ from typing import Final
 
 from reaperd.kernel import prctl, procfs, ptrace, wait
 from reaperd.kernel.namespaces import NEWNS, mount
-from reaperd.zombies.keeper import dead, forever, fork, number, ready, say, syscall, until
+from reaperd.zombies.keeper import CLONE, dead, forever, fork, number, ready, say, syscall, until
 from reaperd.zombies.unshared import unshare
 
-_CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _CLONE_VFORK: Final = 0x4000  # clone(2)
 _NORESERVE: Final = 0x4000  # mmap(2)
 _WIDE_BYTES: Final = 1 << 45
@@ -96,7 +95,7 @@ def thread_held_by_a_tracer(report: int) -> None:
 def in_vfork(report: int) -> None:
     """Sleep as vfork does, until a child ends that never will; unlike vfork's it has memory of its own."""
     ready(report, dead())
-    if syscall()(number(_CLONE), _CLONE_VFORK | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+    if syscall()(number(CLONE), _CLONE_VFORK | signal.SIGCHLD, 0, 0, 0, 0) == 0:
         forever()
 
 

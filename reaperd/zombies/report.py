@@ -4,10 +4,10 @@ Texts come as the processes chose them. Whoever prints them escapes what a termi
 bytes that are no UTF-8 stand as escapes, for there is no other way to write them.
 """
 
-from datetime import UTC, datetime
 from signal import Signals
 from typing import Any, Final
 
+from reaperd.moments import rfc3339
 from reaperd.zombies.cause import Cause, counted
 from reaperd.zombies.scan import Parent, Scan, Zombie
 
@@ -30,7 +30,7 @@ def _item(zombie: Zombie) -> dict[str, Any]:  # Any: JSON
         "state": "dead-leader" if zombie.is_dead_leader else "zombie",
         "name": decodable(zombie.name),
         "user": zombie.user,
-        "started": rfc3339(zombie.started_at),
+        "started": rfc3339(round(zombie.started_at * 1000) * 1_000_000),
         "zombie_for_at_least": _rounded(zombie.at_least_s),
         "zombie_for_at_most": _rounded(zombie.at_most_s),
         "exit_code": zombie.exit_code,
@@ -70,11 +70,6 @@ def _rounded(seconds: float | None) -> float | None:
 def decodable(text: str) -> str:
     """Return `text` with the bytes that were no UTF-8 as backslash escapes."""
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def rfc3339(at: float) -> str:
-    """Return a moment, in seconds since the epoch, as UTC with milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- words ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import shlex
 from typing import Final
 
+from reaperd.kernel import proctask
 from reaperd.zombies.cause import Cause, ParentRule, ZombieRule, counted
 from reaperd.zombies.facts import ParentFacts, ZombieFacts
 
@@ -72,12 +73,11 @@ def _frozen(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:
 
 
 def _thawing(frozen_by: str | None) -> str:
-    """Return the command that thaws a cgroup: freezer.state of version 1, cgroup.freeze of version 2."""
+    """Return the command that thaws a cgroup."""
     if frozen_by is None:
         return "write THAWED to the freezer.state of its cgroup"
-    folder, _, name = frozen_by.rpartition("/")
-    told = ("THAWED", name) if name == "freezer.state" else ("0", "cgroup.freeze")
-    return f"echo {told[0]} > {shlex.quote(f'{folder}/{told[1]}')}"
+    file, text = proctask.thaws(frozen_by)
+    return f"echo {text} > {shlex.quote(file)}"
 
 
 def _stopped(_zombie: ZombieFacts, parent: ParentFacts) -> Cause | None:

@@ -14,6 +14,7 @@ LAYERS: Final = (
     ("entry",),
     ("cli",),
     ("daemon",),
+    ("assembly", "aside"),
     ("announce",),
     ("verbs",),
     ("teller",),
@@ -24,7 +25,8 @@ LAYERS: Final = (
     ("track",),
     ("config", "model", "kernel"),
     ("crontab",),  # the files are checked by it, and schedules are reckoned by it
-    ("errors", "units"),
+    ("errors", "units", "moments", "lean"),
+    ("deferred",),
 )
 RANK: Final = {part: rank for rank, parts in enumerate(reversed(LAYERS)) for part in parts}
 
@@ -52,8 +54,11 @@ ADMITTED: Final = {
     ("reaperd.zombies.posed_careless", "threading"),
     ("reaperd.zombies.posed_controls", "ctypes"),
     ("reaperd.zombies.posed_unable", "threading"),
-    ("reaperd.telemetry.deferred", "?"),  # whatever its caller names, in the place of which it stood
+    ("reaperd.deferred", "?"),  # whatever its caller names, in the place of which it stood
 }
+
+# The daemon is one more program: who may import it.
+RUN_BY: Final = {"daemon": "reaperd.cli.run", "assembly": "reaperd.daemon"}
 
 FROM_FUNCTION = "def f():\n    if x:\n        from reaperd.cli import main\n"
 
@@ -95,8 +100,8 @@ def _problem_among_ours(module: str, name: str) -> str | None:
         return None
     if there == "pid1":
         return None if here == "entry" or module == "reaperd.cli.init" else "pid1 is for entry and `init`"
-    if there == "daemon":
-        return None if module == "reaperd.cli.run" else "the daemon is for `run`"
+    if there in RUN_BY:
+        return None if module == RUN_BY[there] else "the daemon is for `run`"
     if here not in RANK or there not in RANK:
         return "has no place in the table"
     return None if RANK[there] < RANK[here] else "imports point down"
@@ -118,6 +123,7 @@ def test_a_module_imports_what_it_may(module: str) -> None:
         ("reaperd.pid1", "from reaperd.errors import Exit", "pid1 imports nothing of ours"),
         ("reaperd.pid1", "from reaperd import __version__", "pid1 imports nothing of ours"),
         ("reaperd.cli.status", "from reaperd.daemon import main", "the daemon is for `run`"),
+        ("reaperd.cli.run", "import reaperd.assembly", "the daemon is for `run`"),
         ("reaperd.daemon", FROM_FUNCTION, "imports point down"),
         ("reaperd.zombies.scan", "if TYPE_CHECKING:\n    import click", "click lives in ['cli']"),
         ("reaperd.cli.tree", "from psutil import Process", "psutil lives in ['zombies']"),
@@ -184,9 +190,9 @@ def reached(start: str, found: set[str] | None = None) -> set[str]:
 
 def test_the_daemon_holds_no_library_that_it_does_not_need() -> None:
     """An idle daemon has neither the command line's library nor psutil nor HTTP in memory."""
-    held = reached("reaperd.daemon")
-    assert {"structlog", "reaperd.control.server", "reaperd.kernel.wait"} <= held, "the search goes deep"
-    assert not held & {"click", "psutil", "h11", "cronsim"}
+    held = reached("reaperd.assembly")
+    assert {"json", "reaperd.control.server", "reaperd.kernel.wait"} <= held, "the search goes deep"
+    assert not held & {"click", "psutil", "h11", "cronsim", "structlog", "tomllib"}
 
 
 def test_the_package_itself_imports_nothing_of_ours() -> None:

@@ -35,9 +35,10 @@ _TOLD: Final = marshal.dumps((1, False, [], []))
 
 
 def _telling(files: candidates.Files) -> list[object]:
-    """Return what does not change from one look to the next; `sched` begins with a reading of the clock."""
+    """Return what no longer changes: a zombie of a moment has its last turn still before it."""
     status, sched, cgroup = files
-    return [status, procfs.parse_last_ran(sched or b""), cgroup]
+    told = procfs.parse_status(status or b"")
+    return [told.get("NSpid"), told.get("Uid"), told.get("TracerPid"), bool(sched), cgroup]
 
 
 def _both() -> list[object]:
@@ -52,15 +53,8 @@ def _both() -> list[object]:
         assert seen is not None
         (read,) = told[3]
         is_read = [_telling(read) == _telling(candidates.files_of(zombie)), seen[3] == []]
-        stats = [list(map(procfs.parse_stat, found[2])) for found in (told, seen)]
-        return [
-            told[:2],
-            seen[:2],
-            stats[0] == stats[1],
-            stats[0][0].pid == zombie,
-            *is_read,
-            candidates.told(),
-        ]
+        pids = [[procfs.parse_stat(line).pid for line in found[2]] for found in (told, seen)]
+        return [told[:2], seen[:2], *(each == [zombie] for each in pids), *is_read, candidates.told()]
 
 
 def test_a_child_finds_what_a_look_finds() -> None:

@@ -107,11 +107,12 @@ def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
 BROKEN: Final = """
 import sys
 from reaperd import daemon
-settle = daemon.Supervisor.settle
+from reaperd.assembly import Supervisor
+settle = Supervisor.settle
 def broken(supervisor):
     settle(supervisor)
     raise RuntimeError("a fault\\nof two lines")
-daemon.Supervisor.settle = broken
+Supervisor.settle = broken
 sys.exit(daemon.main())
 """
 
@@ -124,7 +125,7 @@ def test_a_fault_outside_the_loop_is_one_sentence_and_leaves_nobody(tmp_path: Pa
         assert {each["service"] for each in reaperd.events("service.starting")} == {"web", "deaf"}
         said = [line for line in reaperd.log.all() if not line.startswith("{")]
         assert said == [
-            "reaperd: cannot go on: RuntimeError: a fault of two lines (<string>:7)\n",
+            "reaperd: cannot go on: RuntimeError: a fault of two lines (<string>:8)\n",
             "hint: this is a fault of reaperd's own\n",
         ]
         assert not (tmp_path / "c.sock").exists()
@@ -136,7 +137,7 @@ def test_a_fork_that_fails_is_tried_again(tmp_path: Path) -> None:
     """EAGAIN has its own stage and its backoff; the services that run are not disturbed."""
     calls = "clone,clone3,fork,vfork"
     prefix = [need_program("strace"), "-f", "-o", "/dev/null", "-e", f"trace={calls}"]
-    prefix += ["-e", f"inject={calls}:error=EAGAIN:when=2..4"]
+    prefix += ["-e", f"inject={calls}:error=EAGAIN:when=3..5"]  # the first reads the configuration
     services = {"first": sleeper(), "web": sleeper(backoff=SOON)}
     with daemon(tmp_path, services, prefix=prefix) as reaperd:
         first = _running(reaperd, "first")
@@ -147,6 +148,16 @@ def test_a_fork_that_fails_is_tried_again(tmp_path: Path) -> None:
             reaperd.wait_for("service.backoff", service="web", failures=failures)
         _running(reaperd, "web")
         assert reaperd.main_pid("first") == first
+
+
+def test_without_a_child_the_daemon_reads_by_itself(tmp_path: Path) -> None:
+    """The configuration is there all the same, and nobody hears of it."""
+    calls = "clone,clone3,fork,vfork"
+    prefix = [need_program("strace"), "-f", "-o", "/dev/null", "-e", f"trace={calls}"]
+    prefix += ["-e", f"inject={calls}:error=EAGAIN:when=1"]
+    with daemon(tmp_path, {"web": sleeper()}, prefix=prefix) as reaperd:
+        _running(reaperd, "web")
+        assert not reaperd.events("service.spawn_failed")
 
 
 def test_a_pidfd_that_cannot_be_had_fails_the_start(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_ten_thousand_restarts_of_one_service_leave_no_trace(tmp_path: Path, cgr
         before = _restarted_down(reaperd, FULL)
         after = _restarted_down(reaperd, times - FULL)
         assert after[0] - before[0] < MOST_BLOCKS, f"blocks, descriptors and KiB: {before} became {after}"
-        assert after[1] == before[1]
+        assert after[1] <= before[1]  # one of the latest client's may have been there before
         assert after[2] - before[2] < MOST_KIB
         assert reaperd.status("web")["restarts"] >= times
 

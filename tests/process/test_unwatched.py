@@ -1,6 +1,7 @@
 """What becomes of those whose descriptors the kernel refuses to watch: epoll_ctl(2), ENOSPC and ENOMEM."""
 
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -8,11 +9,21 @@ from typing import Any, cast
 import pytest
 
 from reaperd.children.children import Children
-from reaperd.config.spec import Every, LogFile, Restart, Schedule, ServiceSpec
+from reaperd.config.spec import (
+    Every,
+    FdCheck,
+    LogFile,
+    NotifyCheck,
+    Ready,
+    Restart,
+    Schedule,
+    ServiceSpec,
+    TcpCheck,
+)
 from reaperd.errors import KernelError
 from reaperd.loop.poller import Poller
 from reaperd.loop.timers import Timers
-from reaperd.policy.words import Run, State
+from reaperd.policy.words import Run, State, Timer
 from reaperd.supervise.output import Outputs
 from reaperd.supervise.schedules import Schedules
 from reaperd.supervise.service import Service
@@ -114,3 +125,50 @@ def test_a_child_whose_report_cannot_be_watched_is_heard_all_the_same(
     found = call_in_process(_start_where_no_report_can_be_watched, command)
     assert (found["state"], found["report"], found["looks"]) == (state, None, False)
     assert told in found["said"]
+
+
+def _await_where_nothing_more_can_be_watched(ready: str) -> dict[str, Any]:
+    """Return what a service lacks that would say, or be asked, whether it is ready."""
+    said: list[str] = []
+    with nursery(cgroups=False) as kids, socket.create_server(("127.0.0.1", 0)) as server:
+        checks: dict[str, Ready] = {
+            "notify": NotifyCheck(),
+            "fd": FdCheck(5),
+            "tcp": TcpCheck(*server.getsockname()),
+        }
+        world = _world(said, kids.children)
+        supervisor = Supervisor(world)
+        supervisor.wishes.add(ServiceSpec("web", ("sleep", "1000"), ready=checks[ready]))
+        supervisor.wishes.arrange(["web"])
+        service = supervisor.services["web"]
+        before = _descriptors()
+        refuse_watches(world.poller._epoll.fileno())
+        supervisor.start(["web"])
+        supervisor.settle()
+        deadline_s = time.monotonic() + WITHIN_S
+        while service.unready is None and time.monotonic() < deadline_s:
+            signal.sigtimedwait({signal.SIGCHLD}, 0.02)
+            supervisor.due(world.timers.due(world.clock()))
+            supervisor.settle()
+        tries = world.timers.at_ns(("web", Pulse.TRY)) is not None
+        late = world.timers.at_ns(("web", Timer.READY)) is not None
+        left = [each for each in _descriptors() if each.startswith("socket:") and each not in before]
+        return {"unready": service.unready, "tries": tries, "late": late, "sockets": len(left)}
+
+
+@pytest.mark.parametrize(
+    ("ready", "expected"),
+    [
+        ("notify", {"tries": False, "sockets": 1}),
+        ("fd", {"tries": False, "sockets": 0}),
+        ("tcp", {"tries": True, "sockets": 0}),
+    ],
+)
+def test_what_a_service_lacks_is_told_where_its_answer_cannot_be_watched(
+    ready: str, expected: dict[str, object]
+) -> None:
+    """It is asked again where it is asked; else the end of its time decides. No question leaves a socket."""
+    need_filter()
+    found = call_in_process(_await_where_nothing_more_can_be_watched, ready)
+    told = "cannot watch a descriptor: epoll_ctl: No space left on device"
+    assert found == {"unready": told, "late": True, **expected}

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from reaperd.children.tally import Tally
 from reaperd.config.spec import ServiceSpec
 from reaperd.loop.timers import Timers
+from reaperd.moments import rfc3339
 from reaperd.policy.words import Exited, Run, State, Timer, Want
 from reaperd.supervise.gates import Gates
 from reaperd.supervise.service import Service
-from reaperd.supervise.status import rfc3339, rows
+from reaperd.supervise.status import rows
 from reaperd.supervise.world import Deadline
 
 S = 1_000_000_000
@@ -72,7 +73,7 @@ def test_a_waiting_service_says_when_it_is_tried_again() -> None:
 
 def test_times_are_in_utc_to_the_millisecond() -> None:
     """As RFC 3339 has them."""
-    assert rfc3339(1.5) == "1970-01-01T00:00:01.500Z"
-    now = rfc3339(time.time())
+    assert rfc3339(1_500_000_000) == "1970-01-01T00:00:01.500Z"
+    now = rfc3339(time.time_ns())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now)
     assert datetime.fromisoformat(now).tzinfo is UTC
