@@ -239,6 +239,9 @@ class Replay:
             seen = self._read_same(child.pid)
             if seen is not None:
                 self._tell(self._table.reparented(child.pid, seen.ppid))
+            elif child.is_zombie:
+                # It has been reaped, and no pidfd was left to tell so. Who lives here has an end to come yet.
+                self._tell(self._table.reaped(child.pid))
 
 
 def _living(seen: Seen, at_ns: int) -> Seen:
