@@ -98,7 +98,7 @@ def run(name: str, words: tuple[str, ...]) -> str:
     command = [sys.executable, str(HERE / words[0]), *words[1:]]
     done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=False)
     load = (
-        f"\nload average over the last five minutes: {os.getloadavg()[1]:.1f}\n"  # far above the cores: busy
+        f"\nload average over the last five minutes: {os.getloadavg()[1]:.1f}\n"
     )
     print(done.stdout, load, flush=True)
     if done.returncode not in (0, 1):
