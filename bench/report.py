@@ -97,10 +97,11 @@ def run(name: str, words: tuple[str, ...]) -> str:
     print(f"--- {name}", flush=True)
     command = [sys.executable, str(HERE / words[0]), *words[1:]]
     done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=False)
-    print(done.stdout, flush=True)
+    load = f"\nload average over the last five minutes: {os.getloadavg()[1]:.1f}\n"
+    print(done.stdout, load, flush=True)
     if done.returncode not in (0, 1):
         print(f"cannot measure {name}: {words[0]} left with {done.returncode}", file=sys.stderr)
-    return done.stdout
+    return done.stdout + load
 
 
 def machine() -> str:
