@@ -27,12 +27,12 @@ def _leaves_of(pid: int) -> list[str]:
 
 ESCAPEE = """
 [service.web]
-command = ["sh", "-c", "(setsid env -i sleep 1000 &); exec sleep 1001"]
+command = ["sh", "-c", "(setsid env -i prlimit --locks=unlimited sleep 1000 &); exec sleep 1001"]
 """
 
 
 def test_a_stop_ends_all_and_the_cgroups_go(tmp_path: Path) -> None:
-    """An escapee without session, parent or environment is gone when the stop is answered."""
+    """An escapee without session, parent, tag or environment is gone when the stop is answered."""
     _place()
     with daemon(tmp_path, ESCAPEE) as running:
         running.event("service.running", service="web")

@@ -49,14 +49,15 @@ def test_a_stop_finds_who_left_session_and_parent(cgroups: bool) -> None:  # noq
     assert call_in_process(_two_escape, _need(cgroups), command) == [2, True, []]
 
 
-def test_a_cgroup_finds_who_cleared_his_environment_too() -> None:
-    """Session, parent and marker are gone: nothing else would tell."""
-    command = "(setsid env -i sleep 1000 &) ; exec sleep 1001"
+def test_a_cgroup_finds_who_has_cleared_everything_else() -> None:
+    """Session, parent, tag and marker are gone: nothing else would tell."""
+    command = "(setsid env -i prlimit --locks=unlimited sleep 1000 &) ; exec sleep 1001"
     assert call_in_process(_two_escape, _need(cgroups=True), command) == [2, True, []]
 
 
 def _dead_stranger(cgroups: bool) -> list[object]:  # noqa: FBT001 - travels as JSON
-    command = "(setsid env -i sh -c 'sleep 0.05; exit 3' &) ; exec sleep 1001"
+    escapee = "env -i prlimit --locks=unlimited sh -c 'sleep 0.05; exit 3'"
+    command = f"(setsid {escapee} &) ; exec sleep 1001"
     with nursery(cgroups=cgroups) as kids:
         run_id, _ = kids.start(["sh", "-c", command])
         deadline = time.monotonic() + 20

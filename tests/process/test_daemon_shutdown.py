@@ -15,7 +15,8 @@ POLITE: Final = f"trap 'echo bye $SERVICE; exit 0' TERM; echo here $SERVICE; {RE
 # Without the kernel's word, by which the daemon knows every descendant from its birth.
 UNHEARD: Final = {"process_connector": "no"}
 NAMELESS: Final = (
-    'setsid env -i sh -c \'(trap "" TERM; setsid sh -c "echo nameless \\$\\$; exec sleep 1000" &)\'\n'
+    "setsid env -i sh -c 'prlimit --pid $$ --locks=unlimited; "
+    '(trap "" TERM; setsid sh -c "echo nameless \\$\\$; exec sleep 1000" &)\'\n'
     "exec sleep 1000"
 )
 

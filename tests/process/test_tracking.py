@@ -1,6 +1,8 @@
 """The daemon's model in step with what its services do, live: by the process connector, or by the clock."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,12 +60,20 @@ def test_a_daemon_can_follow_the_whole_machine(tmp_path: Path) -> None:
 
 
 def test_an_orphan_without_any_mark_is_known_by_its_birth(tmp_path: Path) -> None:
-    """No cgroup, no marker, a session of its own, its parents gone: it was heard of when it was forked."""
+    """No cgroup, tag or marker, a session of its own, its parents gone: it was heard of at its fork."""
     need_connector()
-    escape = '(setsid sh -c "echo nameless \\$\\$; exec sleep 1000" &)'
-    script = f"setsid env -i sh -c '{escape}' & wait; exec sleep 1000"
-    with daemon(tmp_path, {"web": sh(script)}, cgroups=False) as reaperd:
-        nameless = reaperd.hear_pid("nameless")
+    below = 'setsid sh -c "echo nameless \\$\\$; exec sleep 1000" & wait'
+    middle = f"setsid env -i sh -c 'prlimit --pid $$ --locks=unlimited; echo middle $$; {below}'"
+    with daemon(tmp_path, {"web": sh(f"{middle} & wait; exec sleep 1000")}, cgroups=False) as reaperd:
+        reaperd.hear("nameless")
+        reaperd.ask("stop", "web")
+        reaperd.hear("middle")
+        lines = map(json.loads, Client(tmp_path / "c.sock").lines("events", follow=True, kernel=True))
+        next(lines)  # what the stream is
+        reaperd.ask("start", "web")
+        above_it, nameless = reaperd.hear_pid("middle"), reaperd.hear_pid("nameless")
+        next(line for line in lines if line["event"] == "process.forked" and line["pid"] == nameless)
+        os.kill(above_it, signal.SIGKILL)
         assert reaperd.wait_for("orphan.adopted", pid=nameless)["service"] == "web"
         reaperd.ask("stop", "web")
         assert state_of(nameless) is None

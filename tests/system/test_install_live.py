@@ -65,8 +65,8 @@ def test_installed_upgraded_while_it_runs_and_taken_away(machine: Machine, wheel
     machine.write("/etc/reaperd/reaperd.toml", CONFIG)
     machine.run("systemctl", "enable", "--now", "reaperd.socket", "reaperd.service")
     assert machine.show("reaperd.service", "ActiveState") == "active"
+    machine.wait_shown("reaperd.service", "StatusText", lambda text: text.startswith("1 running"))
     assert "running" in machine.run("reaperd", "status")
-    assert machine.show("reaperd.service", "StatusText").startswith("1 running")
     daemon = machine.show("reaperd.service", "MainPID")
 
     version = machine.at(f"{SOURCE}/reaperd/__init__.py")
