@@ -98,4 +98,5 @@ def test_a_death_is_seen_though_the_first_looks_fail(tmp_path: Path) -> None:
     program = (sys.executable, "-c", _BLIND)
     with daemon(tmp_path, service("web", "true", oneshot=True), program=program) as running:
         running.event("service.exited")
-        assert len(running.events("daemon.cannot_reap")) == 2
+        # Once for both, where they came within one poll: at the start one SIGCHLD may be waiting already.
+        assert len(running.events("daemon.cannot_reap")) in {1, 2}

@@ -14,7 +14,7 @@ from reaperd.config.spec import Limit
 from reaperd.kernel import prctl, procfs
 from tests.support.masks import signal_mask
 from tests.support.nursery import nursery, read_line
-from tests.support.processes import call_in_process, need_root
+from tests.support.processes import call_in_process, need_root, wait_state
 
 NOBODY: Final = 65534
 PR_SET_DUMPABLE: Final = 4
@@ -93,6 +93,7 @@ def _like_the_caller() -> list[object]:
     signal.signal(signal.SIGUSR1, lambda *_: None)
     with nursery(cgroups=False) as kids:
         _, pid = kids.start(["sleep", "1000"])
+        wait_state(pid, "S")  # it opens its libraries, and closes them, before it sleeps
         status = procfs.read_status(pid) or {}
         names = sorted(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names are all that is wanted
         sets = [signal_mask(status[name]) for name in ("SigBlk", "SigIgn", "SigCgt")]
