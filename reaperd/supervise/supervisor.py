@@ -120,14 +120,15 @@ class Supervisor:
         """Send a signal to the main processes of services, or of all instances of them."""
         chosen = set(names)
         for service in self.services.values():
-            spec = service.spec
-            if chosen & {spec.name, spec.base} and service.main is not None and not _is_before_exec(service):
+            if not chosen & {service.spec.name, service.spec.base} or self._is_before_exec(service):
+                continue
+            if service.main is not None:
                 self._children.signal_main(service.main, number, group=False)
 
     def signal(self, name: str, number: int, scope: Scope) -> str | None:
         """Send a signal to a service; return why that cannot be, None where it was done."""
         service = self.services[name]
-        if _is_before_exec(service):
+        if self._is_before_exec(service):
             return _BEING_STARTED
         if not self._performer.send(service, number, scope):
             return _NOT_RUNNING
@@ -137,12 +138,20 @@ class Supervisor:
     def reload_service(self, name: str) -> str | None:
         """Ask a service to read its own configuration again; return why that cannot be, None where it was."""
         service = self.services[name]
-        if _is_before_exec(service):
+        if self._is_before_exec(service):
             return _BEING_STARTED
         if service.main is None:
             return _NOT_RUNNING
         self._performer.helpers.reload(service)
         return None
+
+    def _is_before_exec(self, service: Service) -> bool:
+        """Tell whether its program is not there yet, and cannot have said what a signal is to mean.
+
+        The child would die of one that it gets now. Its report may be there by now, and not read yet.
+        """
+        self._performer.spawns.read_report(service)
+        return service.main is not None and service.report_fd is not None
 
     # --- what happens -----------------------------------------------------------------------------------
 
@@ -311,11 +320,3 @@ def _over(timer: Timer, service: Service, now_ns: int) -> Event:
     if timer is Timer.READY:
         return ReadyLate(now_ns, service.unready)
     return _TIMER_EVENTS[timer](now_ns)
-
-
-def _is_before_exec(service: Service) -> bool:
-    """Tell whether its program is not there yet, and cannot have said what a signal is to mean.
-
-    The child would die of one that it gets now.
-    """
-    return service.main is not None and service.report_fd is not None
